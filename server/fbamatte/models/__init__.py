@@ -1,0 +1,1 @@
+"""Estimators of alpha, foreground and background: one registry, one protocol."""
