@@ -35,10 +35,16 @@ CHELSEA = [
     *[(330, 203), (340, 192), (347, 178), (353, 165), (361, 152), (363, 138), (361, 122), (360, 108), (356, 95)],
     *[(355, 82), (358, 72), (367, 62), (373, 49), (379, 34), (381, 25), (389, 12), (398, 0), (412, -25)],
 ]
-# Held at one half, which makes a trimap unknown there whatever its widths: whiskers and the lashes above the eye.
+# Open strokes held at one half, which leaves a trimap unknown there whatever its widths: whiskers and brow hairs.
 WHISKERS = [
-    [(309, 222), (340, 222), (362, 226), (384, 240), (408, 258), (404, 270), (380, 263), (352, 290), (330, 302)],
-    [(352, 72), (378, 72), (400, 82), (418, 104), (412, 116), (392, 106), (366, 112), (357, 108)],
+    [(308, 236), (321, 236), (332, 237), (345, 239), (360, 241), (372, 243), (386, 248)],
+    [(308, 239), (328, 242), (341, 244), (352, 248), (364, 251), (375, 256), (386, 260), (397, 267)],
+    [(310, 252), (318, 255), (328, 261), (338, 267), (348, 273), (358, 281)],
+    [(300, 255), (309, 258), (320, 263), (330, 270), (338, 277), (348, 287)],
+    [(300, 262), (308, 271), (314, 278), (321, 288), (328, 303)],
+    [(294, 264), (301, 272), (308, 279), (316, 291), (321, 303)],
+    [(346, 81), (358, 79), (372, 79), (390, 81), (402, 84), (413, 90)],
+    [(346, 93), (358, 91), (371, 90), (383, 92), (396, 97), (406, 102), (414, 108)],
 ]
 ASTRONAUT = [
     *[(228, 15), (245, 17), (262, 24), (277, 32), (287, 41), (294, 54), (298, 66), (301, 78), (302, 88), (299, 102)],
@@ -60,28 +66,31 @@ ASTRONAUT = [
 class Shot:
     """One photograph, the move over it and the shapes drawn on it.
 
-    ``shift``, ``turn`` and ``zoom`` are what the window over the photograph travels in all: pixels,
-    degrees, and growth of the picture. ``highlights`` is what is added, scene-linear, to a pure white.
+    ``overscan`` is how far the data window reaches beyond the display window on either side. ``centre``
+    moves the window over the photograph off its middle; ``shift``, ``turn`` and ``zoom`` are what it
+    travels in all: pixels, degrees, and growth of the picture. ``highlights`` is what is added,
+    scene-linear, to a pure white.
     """
 
     name: str
     frames: int
     display: tuple[int, int]
-    overscan: int
+    overscan: tuple[int, int]
+    centre: tuple[float, float]
     shift: tuple[float, float]
     turn: float
     zoom: float
     highlights: float
     roto_channel: str
     body: Points
-    soft: Sequence[Points]
+    strokes: Sequence[Points]
     owner: str
     comments: str
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the data window."""
-        return self.display[0] + 2 * self.overscan, self.display[1] + 2 * self.overscan
+        return self.display[0] + 2 * self.overscan[0], self.display[1] + 2 * self.overscan[1]
 
 
 SHOTS = {
@@ -89,29 +98,31 @@ SHOTS = {
         name="chelsea",
         frames=6,
         display=(432, 288),
-        overscan=0,
+        overscan=(0, 0),
+        centre=(0.0, 0.0),
         shift=(7.0, 2.6),
         turn=0.6,
         zoom=0.0,
         highlights=0.0,
         roto_channel="A",
         body=CHELSEA,
-        soft=WHISKERS,
+        strokes=WHISKERS,
         owner="Stefan van der Walt",
         comments="Chelsea the cat. CC0 1.0. From scikit-image; resampled in linear light with a slow pan.",
     ),
     "astronaut": Shot(
         name="astronaut",
         frames=5,
-        display=(456, 448),
-        overscan=16,
-        shift=(-5.0, 3.0),
+        display=(464, 484),
+        overscan=(16, 6),
+        centre=(0.0, -5.0),
+        shift=(-5.0, 1.5),
         turn=-0.5,
-        zoom=0.016,
+        zoom=0.008,
         highlights=12.0,
         roto_channel="Y",
         body=ASTRONAUT,
-        soft=[],
+        strokes=[],
         owner="NASA",
         comments="Eileen Collins. Public domain. From scikit-image; slow push in, highlights raised above 1.0.",
     ),
@@ -134,7 +145,7 @@ def window_matrix(shot: Shot, frame: int) -> tuple[Array, Array]:
     angle = np.radians(shot.turn * travelled)
     scale = 1.0 - shot.zoom * (travelled + 0.5)
     matrix = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    middle = (np.array([width, height]) - 1) / 2 + np.array(shot.shift) * travelled
+    middle = (np.array([width, height]) - 1) / 2 + np.array(shot.centre) + np.array(shot.shift) * travelled
     return matrix, middle - matrix @ ((np.array(shot.size) - 1) / 2)
 
 
@@ -164,7 +175,7 @@ def hand(frame: int, count: int, shape: int) -> Array:
 
 
 def curve(points: Array, samples: int = 60) -> Array:
-    """Return the closed centripetal Catmull–Rom spline through ``points``, densely sampled, shape (N, 2)."""
+    """Return the closed centripetal Catmull–Rom spline through ``points``, shape (len(points), samples, 2)."""
     p0, p1, p2, p3 = (np.roll(points, n, axis=0)[:, None] for n in (1, 0, -1, -2))
     t1, t2, t3 = np.cumsum([np.linalg.norm(b - a, axis=2) ** 0.5 for a, b in ((p0, p1), (p1, p2), (p2, p3))], axis=0)
     t1, t2, t3 = t1[..., None], t2[..., None], t3[..., None]
@@ -174,38 +185,46 @@ def curve(points: Array, samples: int = 60) -> Array:
     a3 = p2 + (p3 - p2) * (t - t2) / (t3 - t2)
     b1 = a1 + (a2 - a1) * t / t2
     b2 = a2 + (a3 - a2) * (t - t1) / (t3 - t1)
-    return np.reshape(b1 + (b2 - b1) * (t - t1) / (t2 - t1), (-1, 2))
+    smooth: Array = b1 + (b2 - b1) * (t - t1) / (t2 - t1)
+    return smooth
 
 
-def draw(shot: Shot, frame: int, points: Points, shape: int, softness: float) -> Array:
-    """Return one spline's coverage in [0, 1], shape (H, W), its edge ``softness`` pixels wide either side."""
+def as_drawn(shot: Shot, frame: int, points: Points, shape: int) -> Array:
+    """Return a shape's points where the artist put them on this frame, in pixels of the data window."""
     matrix, offset = window_matrix(shot, frame)
-    drawn = (np.array(points, dtype=np.float64) - 0.5 - offset) @ np.linalg.inv(matrix).T
-    outline = curve(drawn + hand(frame, len(points), shape))
-    width, height = shot.size
-    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2).reshape(-1, 2).astype(np.float64)
-    distance = cKDTree(outline).query(pixels, distance_upper_bound=softness + 1.0)[0]
-    side = np.where(measure.points_in_poly(pixels, outline[::6]), 1.0, -1.0)
-    ramp = np.clip(0.5 + 0.5 * side * distance / softness, 0.0, 1.0)
-    return (ramp * ramp * (3.0 - 2.0 * ramp)).reshape(height, width)
+    # Points were read off a grid whose lines run along pixel edges; pixels are counted by their centres.
+    return (np.array(points) - 0.5 - offset) @ np.linalg.inv(matrix).T + hand(frame, len(points), shape)
+
+
+def edge(distance: Array, softness: float) -> Array:
+    """Return coverage from a signed distance in pixels: a smooth ramp ``softness`` wide either side of 0."""
+    ramp = np.clip(0.5 + 0.5 * distance / softness, 0.0, 1.0)
+    coverage: Array = ramp * ramp * (3.0 - 2.0 * ramp)
+    return coverage
 
 
 def roto(shot: Shot, frame: int) -> Array:
     """Return the roto of one frame in [0, 1], shape (H, W)."""
-    matte = draw(shot, frame, shot.body, 0, softness=1.2)
-    for number, points in enumerate(shot.soft, start=1):
-        matte = np.maximum(matte, 0.5 * draw(shot, frame, points, number, softness=4.0))
-    return matte
+    width, height = shot.size
+    pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2).reshape(-1, 2).astype(np.float64)
+    outline = curve(as_drawn(shot, frame, shot.body, 0)).reshape(-1, 2)
+    # Chords of every sixth sample stray from the spline by less than the ramp can show.
+    inside = measure.points_in_poly(pixels, outline[::6])
+    matte = edge(np.where(inside, 1.0, -1.0) * cKDTree(outline).query(pixels, distance_upper_bound=4.0)[0], 1.2)
+    for number, points in enumerate(shot.strokes, start=1):
+        # The last piece of the closed curve leads back to its start.
+        stroke = curve(as_drawn(shot, frame, points, number))[:-1].reshape(-1, 2)
+        matte = np.maximum(matte, 0.5 * edge(1.0 - cKDTree(stroke).query(pixels, distance_upper_bound=6.0)[0], 1.2))
+    return matte.reshape(height, width)
 
 
 def header(shot: Shot, frame: int) -> dict[str, object]:
     """Return the attributes that a scanned plate and its roto share."""
-    width, height = shot.display
-    low, high = -shot.overscan, np.array([width, height]) - 1
+    overscan, last = np.array(shot.overscan, np.int32), np.array(shot.display, np.int32) - 1
     return {
         "type": OpenEXR.scanlineimage,
-        "displayWindow": (np.zeros(2, np.int32), high.astype(np.int32)),
-        "dataWindow": (np.full(2, low, np.int32), (high - low).astype(np.int32)),
+        "displayWindow": (np.zeros(2, np.int32), last),
+        "dataWindow": (-overscan, last + overscan),
         "framesPerSecond": Fraction(24),
         "timeCode": OpenEXR.TimeCode(1, 0, frame // 24, frame % 24, *[0] * 14),
         "reelName": f"{shot.name.upper()}_A001",
