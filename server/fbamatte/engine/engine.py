@@ -1,0 +1,237 @@
+"""The engine: colour in, estimate, colour out, solve in linear light."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Optional, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fbamatte import __version__
+from fbamatte.compositing import trimap as trimaps
+from fbamatte.engine.overlap import overlap
+from fbamatte.engine.repair import replace_nonfinite
+from fbamatte.engine.solve import in_linear_light
+from fbamatte.errors import FbaMatteError, ResourceError
+from fbamatte.frame import Frame, Matte
+from fbamatte.imaging import color
+from fbamatte.imaging.digest import frame_digest
+from fbamatte.models import registry
+from fbamatte.models.base import Estimate, Estimator, ModelInfo
+
+Plane = NDArray[np.float32]
+OnError = Callable[[Frame, FbaMatteError], None]
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A checked frame in the light that estimators see.
+
+    Parameters
+    ----------
+    frame : Frame
+        Its plate has no NaN or Inf left.
+    encoded : ndarray, shape (H, W, 3)
+        The plate, display-encoded, in [0, 1]. None where the trimap knows every pixel: then there is
+        nothing to estimate.
+    nonfinite : int
+        Pixels that were NaN or Inf.
+    digest : str
+        Of the frame as it came.
+    started : float
+        Monotonic time at which work on this frame began.
+    """
+
+    frame: Frame
+    encoded: Optional[Plane]
+    nonfinite: int
+    digest: str
+    started: float
+
+
+@dataclass(frozen=True, eq=False)
+class Estimated:
+    """A prepared frame with what the estimator says of it, still display-encoded."""
+
+    prepared: Prepared
+    estimate: Optional[Estimate]
+    seconds: float
+
+
+class Engine:
+    """Mattes frames on one device.
+
+    ``prepare`` and ``finish`` run on any thread; ``estimate`` belongs to the one thread that owns the
+    device. ``matte`` runs the three side by side.
+
+    Parameters
+    ----------
+    model : str
+        A registered name or the path of a checkpoint.
+    device : str
+        ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
+    precision : str
+        ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    estimator : Estimator, optional
+        Used instead of loading ``model``.
+
+    Raises
+    ------
+    ModelNotFoundError, CheckpointError, UsageError
+        If the model, its file, the device or the precision is not to be had.
+    """
+
+    def __init__(
+        self,
+        model: str = "closed-form",
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        estimator: Optional[Estimator] = None,
+    ) -> None:
+        self._estimator = estimator or registry.load(model, device, precision)
+
+    @property
+    def info(self) -> ModelInfo:
+        """What the model is and under which licence."""
+        return self._estimator.info
+
+    @property
+    def device(self) -> str:
+        """Where the model runs."""
+        return self._estimator.device
+
+    @property
+    def precision(self) -> str:
+        """Which precision was chosen."""
+        return self._estimator.precision
+
+    def matte(self, frames: Iterable[Frame], on_error: Optional[OnError] = None) -> Iterator[Matte]:
+        """Yield the matte of each frame, in order, preparing the next while the last is finished.
+
+        Parameters
+        ----------
+        frames : iterable of Frame
+            Read as they are needed.
+        on_error : callable, optional
+            Told of a frame that cannot be matted and why; the others go on. Without it the error is
+            raised.
+        """
+        prepared = overlap(_guarded(self.prepare, lambda frame: frame), frames)
+        estimated = overlap(_guarded(self.estimate, lambda prepared: prepared.frame), prepared)
+        finished = overlap(_guarded(self.finish, lambda estimated: estimated.prepared.frame), estimated)
+        for result in finished:
+            if not isinstance(result, _Failed):
+                yield result
+            elif on_error is None:
+                raise result.error
+            else:
+                on_error(result.frame, result.error)
+
+    def matte_one(self, frame: Frame) -> Matte:
+        """Return the matte of one frame."""
+        return self.finish(self.estimate(self.prepare(frame)))
+
+    def prepare(self, frame: Frame) -> Prepared:
+        """Check a frame and encode its plate for the estimator.
+
+        Raises
+        ------
+        TrimapError
+            If the trimap has unknown pixels but no foreground or no background.
+        """
+        started = time.monotonic()
+        trimaps.check(frame.trimap, frame.label)
+        plate, nonfinite = replace_nonfinite(frame.plate)
+        encoded = None
+        if not trimaps.is_known(frame.trimap).all():
+            encoded = np.clip(color.encode(plate), 0, 1)
+        repaired = replace(frame, plate=plate) if nonfinite else frame
+        return Prepared(repaired, encoded, nonfinite, frame_digest(frame), started)
+
+    def estimate(self, prepared: Prepared) -> Estimated:
+        """Run the estimator; only the thread that owns the device calls this.
+
+        Raises
+        ------
+        ResourceError
+            If memory does not suffice.
+        """
+        started = time.monotonic()
+        result = None
+        if prepared.encoded is not None:
+            try:
+                result = self._estimator.estimate(prepared.encoded, prepared.frame.trimap)
+            except MemoryError as error:
+                frame = prepared.frame
+                raise ResourceError(
+                    f"{frame.label}: not enough memory for {frame.data_window.width}×{frame.data_window.height} pixels "
+                    f"with {self.info.name} on {self.device}"
+                ) from error
+        return Estimated(prepared, result, time.monotonic() - started)
+
+    def finish(self, estimated: Estimated) -> Matte:
+        """Bring an estimate back to scene-linear light and make it recompose exactly."""
+        prepared = estimated.prepared
+        frame = prepared.frame
+        if estimated.estimate is None or prepared.encoded is None:
+            # every pixel is known: α is the trimap, F and B are the plate
+            alpha, foreground, background = np.clip(frame.trimap, 0, 1), frame.plate, frame.plate
+        else:
+            alpha, foreground, background = in_linear_light(frame.plate, prepared.encoded, estimated.estimate)
+        return Matte.for_frame(frame, alpha, foreground, background, self._provenance(estimated))
+
+    def _provenance(self, estimated: Estimated) -> dict[str, str | float | int]:
+        frame = estimated.prepared.frame
+        return {
+            "model": self.info.name,
+            "model_sha256": self.info.sha256,
+            "licence": self.info.licence,
+            "version": __version__,
+            "precision": self.precision,
+            "colorspace": frame.colorspace,
+            "seconds": round(time.monotonic() - estimated.prepared.started, 4),
+            "estimate_seconds": round(estimated.seconds, 4),
+            "nonfinite_pixels": estimated.prepared.nonfinite,
+            "digest": estimated.prepared.digest,
+        }
+
+    def close(self) -> None:
+        """Free the device."""
+        self._estimator.close()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Failed:
+    """Travels down the pipeline in a frame's place, so that the other frames keep theirs."""
+
+    frame: Frame
+    error: FbaMatteError
+
+
+def _guarded(stage: Callable[[In], Out], frame_of: Callable[[In], Frame]) -> Callable[[In | _Failed], Out | _Failed]:
+    """Let a stage pass on frames that failed before it, and mark those that fail in it."""
+
+    def run(item: In | _Failed) -> Out | _Failed:
+        if isinstance(item, _Failed):
+            return item
+        try:
+            return stage(item)
+        except FbaMatteError as error:
+            return _Failed(frame_of(item), error)
+
+    return run
