@@ -36,7 +36,7 @@ def find_python() -> str:
         # A version manager's shim may be on the path without the version behind it.
         if found and subprocess.run([found, "-c", ""], capture_output=True, check=False).returncode == 0:
             return found
-    raise SystemExit("proto/generate.py: needs Python 3.9, 3.10 or 3.11, for grpcio-tools 1.51.3 has wheels for no other")
+    raise SystemExit("proto/generate.py: needs Python 3.9 to 3.11: grpcio-tools 1.51.3 has wheels for no other")
 
 
 def tools() -> str:
@@ -53,7 +53,16 @@ def tools() -> str:
 def generate(target: Path) -> list[Path]:
     """Write the stubs under ``target`` and return their paths, relative to it."""
     outputs = [f"--{kind}_out={target}" for kind in ("python", "pyi", "grpc_python")]
-    command = [tools(), "-m", "grpc_tools.protoc", f"--proto_path={ROOT / 'proto'}", *outputs, str(PROTO)]
+    command = [
+        tools(),
+        "-W",
+        "ignore",
+        "-m",
+        "grpc_tools.protoc",
+        f"--proto_path={ROOT / 'proto'}",
+        *outputs,
+        str(PROTO),
+    ]
     subprocess.run(command, check=True)
     return sorted(path.relative_to(target) for path in target.rglob("*.py*") if path.is_file())
 
