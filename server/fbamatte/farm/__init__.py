@@ -1,0 +1,1 @@
+"""Whole sequences: the batch runner that the command and every farm use."""
