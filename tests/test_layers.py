@@ -19,11 +19,11 @@ FLOORS = [
     {"engine"},
     {"imaging", "models"},
     {"compositing", "rpc"},
-    {"frame", "errors"},
+    {"frame", "errors", "settings"},
 ]
 FLOOR = {room: height for height, rooms in enumerate(reversed(FLOORS)) for room in rooms}
-# frame raises errors; the two share the ground floor.
-SAME_FLOOR = {("frame", "errors")}
+# Both raise errors, from the floor they stand on.
+SAME_FLOOR = {("frame", "errors"), ("settings", "errors")}
 # rpc moves frames and nothing else.
 ONLY = {"rpc": {"frame", "errors"}}
 
