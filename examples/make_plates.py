@@ -159,7 +159,8 @@ def plate(shot: Shot, frame: int) -> Array:
     picture = [map_coordinates(linear[..., c], at, order=3, mode="mirror") for c in range(3)]
     # Without its prefilter the cubic B-spline is positive, as a lens is: no dark rings around strong lights.
     glow = map_coordinates(extra, at, order=3, mode="mirror", prefilter=False)
-    return np.stack(picture, axis=2) + glow[..., None]
+    seen: Array = np.stack(picture, axis=2) + glow[..., None]
+    return seen
 
 
 def hand(frame: int, count: int, shape: int) -> Array:
@@ -168,10 +169,14 @@ def hand(frame: int, count: int, shape: int) -> Array:
     axis = np.array([[0.0, 1.7]])
 
     def key(n: int) -> Array:
-        return 0.5 * np.sin(2.1 * point + 3.7 * n + axis + shape) + 0.4 * np.sin(0.63 * point - 1.9 * n + 2.3 * axis)
+        miss: Array = 0.5 * np.sin(2.1 * point + 3.7 * n + axis + shape) + 0.4 * np.sin(
+            0.63 * point - 1.9 * n + 2.3 * axis
+        )
+        return miss
 
     step, between = divmod(frame - FIRST_FRAME, 2)
-    return key(step) + 0.5 * between * (key(step + 1) - key(step))
+    missed: Array = key(step) + 0.5 * between * (key(step + 1) - key(step))
+    return missed
 
 
 def curve(points: Array, samples: int = 60) -> Array:
@@ -209,7 +214,7 @@ def roto(shot: Shot, frame: int) -> Array:
     pixels = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=2).reshape(-1, 2).astype(np.float64)
     outline = curve(as_drawn(shot, frame, shot.body, 0)).reshape(-1, 2)
     # Chords of every sixth sample stray from the spline by less than the ramp can show.
-    inside = measure.points_in_poly(pixels, outline[::6])
+    inside = measure.points_in_poly(pixels, outline[::6])  # type: ignore[no-untyped-call]  # scikit-image has no types
     matte = edge(np.where(inside, 1.0, -1.0) * cKDTree(outline).query(pixels, distance_upper_bound=4.0)[0], 1.2)
     for number, points in enumerate(shot.strokes, start=1):
         # The last piece of the closed curve leads back to its start.
