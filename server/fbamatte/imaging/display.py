@@ -8,15 +8,15 @@ same on every frame.
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import PyOpenColorIO
+import PyOpenColorIO as ocio  # noqa: N813  the name by which everybody knows it
 from numpy.typing import NDArray
 
 from fbamatte.compositing.trimap import masks
+from fbamatte.imaging.spaces import config
 
 Plane = NDArray[np.float32]
 
@@ -81,16 +81,11 @@ def to_rec709(linear: Plane, colorspace: str) -> Plane:
 @lru_cache(maxsize=8)
 def _processor(colorspace: str) -> Any:
     """OpenColorIO's processor to linear Rec. 709; None for a space that it does not know."""
-    config = (
-        PyOpenColorIO.GetCurrentConfig()
-        if os.environ.get("OCIO")
-        else PyOpenColorIO.Config.CreateFromFile("ocio://default")
-    )
     try:
-        to_rec709 = PyOpenColorIO.Config.GetProcessorToBuiltinColorSpace(config, colorspace, "Linear Rec.709 (sRGB)")
-    except PyOpenColorIO.Exception:
+        found = ocio.Config.GetProcessorToBuiltinColorSpace(config(), colorspace, "Linear Rec.709 (sRGB)")
+    except ocio.Exception:
         return None
-    return to_rec709.getDefaultCPUProcessor()
+    return found.getDefaultCPUProcessor()
 
 
 def encode_rec709(rec709: Plane) -> Plane:
