@@ -79,6 +79,15 @@ def stub_method(channel: Any) -> Any:
     )
 
 
+def unary_method(channel: Any, name: str) -> Any:
+    """Return the multi-callable of ``ListModels`` or ``GetServerInfo`` on ``channel``."""
+    return channel.unary_unary(
+        f"/{SERVICE}/{name}",
+        request_serializer=lambda request: request.SerializeToString(),
+        response_deserializer=getattr(matting_pb2, f"{name}Response").FromString,
+    )
+
+
 def add_to_server(servicer: Any, server: Any) -> None:
     """Register ``servicer`` (``Matte``, ``ListModels``, ``GetServerInfo``) with a grpc or grpc.aio server.
 
