@@ -13,19 +13,20 @@ def test_order_is_kept():
 
 
 def test_stages_run_side_by_side():
-    """Each stage waits for the other: only two threads at once can pass the barrier."""
+    """The second stage waits on item n until the first is at item n + 1: one after the other, it would never end."""
     together = threading.Barrier(2, timeout=10)
 
-    def meet(item):
-        if item < 5:
+    def first(n):
+        if n > 0:
             together.wait()
-        return item
+        return n
 
-    stages = overlap(meet, overlap(lambda n: n, range(6)), ahead=1)
-    for item in stages:
-        if item < 5:
+    def second(n):
+        if n < 5:
             together.wait()
-    assert item == 5
+        return n
+
+    assert list(overlap(second, overlap(first, range(6)))) == list(range(6))
 
 
 def test_it_works_only_so_far_ahead():

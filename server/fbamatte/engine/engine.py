@@ -19,7 +19,7 @@ from fbamatte.engine.solve import in_linear_light
 from fbamatte.errors import FbaMatteError, ResourceError
 from fbamatte.frame import Frame, Matte
 from fbamatte.imaging import color
-from fbamatte.imaging.digest import frame_digest
+from fbamatte.imaging.digest import digest
 from fbamatte.models import registry
 from fbamatte.models.base import Estimate, Estimator, ModelInfo
 
@@ -62,6 +62,13 @@ class Estimated:
     prepared: Prepared
     estimate: Optional[Estimate]
     seconds: float
+
+
+def frame_digest(frame: Frame) -> str:
+    """Return one short name for all of a frame that decides its matte."""
+    return digest(
+        frame.plate, frame.trimap, frame.display_window, frame.data_window, frame.pixel_aspect, frame.colorspace
+    )
 
 
 class Engine:

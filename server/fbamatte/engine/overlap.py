@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from queue import Empty, Full, Queue
 from typing import TypeVar
@@ -27,7 +27,7 @@ class _Broken:
 _LOOK_S = 0.05
 
 
-def overlap(function: Callable[[In], Out], items: Iterable[In], *, ahead: int = 1) -> Iterator[Out]:
+def overlap(function: Callable[[In], Out], items: Iterable[In], *, ahead: int = 1) -> Generator[Out]:
     """Yield ``function(item)`` in order, computed in a thread of its own up to ``ahead`` items early.
 
     Stages are chained by passing one's result as the next one's ``items``; a chain runs at the speed
