@@ -14,7 +14,7 @@ import grpc
 from fbamatte.errors import FbaMatteError, UnavailableError, UsageError, from_status
 from fbamatte.frame import EncodedFrame, EncodedMatte, Frame, Matte
 from fbamatte.rpc import framing
-from fbamatte.rpc.endpoint import TLS, Endpoint, read_token
+from fbamatte.rpc.endpoint import TLS, Endpoint, Trust, read_tls, read_token
 from fbamatte.rpc.exchange import Exchange
 from fbamatte.rpc.jobs import EncodedJob, Job, Request
 from fbamatte.rpc.route import FrameProgress, Route, Settings, delay
@@ -23,7 +23,6 @@ from fbamatte.rpc.v1 import matting_pb2 as pb
 __all__ = ["TLS", "Client", "FrameProgress"]
 
 Target = Union[str, Sequence[str], None]
-Trust = Union[TLS, bool, None]
 OnError = Optional[Callable[[Any, FbaMatteError], None]]
 OnProgress = Optional[Callable[[Any, FrameProgress], None]]
 
@@ -77,8 +76,7 @@ class Client:
     ) -> None:
         if window < 1:
             raise UsageError(f"window is {window}, needed at least 1")
-        trust = TLS.from_environment() if tls is None else TLS() if tls is True else tls or None
-        secret = read_token(token)
+        trust, secret = read_tls(tls), read_token(token)
         self._endpoints = [Endpoint(address, secret, trust) for address in _addresses(target)]
         self._timeout = timeout
         self._patience = patience

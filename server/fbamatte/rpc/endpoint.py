@@ -78,6 +78,17 @@ class TLS:
         return grpc.ssl_channel_credentials(_pem(self.ca), _pem(self.key), _pem(self.certificate))
 
 
+Trust = Union[TLS, bool, None]
+"""As callers may give it: settings, True for the well-known authorities, False for none, None for the environment's."""
+
+
+def read_tls(tls: Trust) -> Optional[TLS]:
+    """Return the settings that ``tls`` stands for; None: not encrypted."""
+    if tls is None:
+        return TLS.from_environment()
+    return TLS() if tls is True else tls or None
+
+
 def _pem(source: PEM) -> Optional[bytes]:
     if source is None or isinstance(source, bytes):
         return source
