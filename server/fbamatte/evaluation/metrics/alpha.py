@@ -136,7 +136,8 @@ def _gradient_magnitude(plane: Plane, sigma: float) -> Plane:
     slope, smooth = slope / np.linalg.norm(slope), smooth / np.linalg.norm(smooth)
     along_x = ndimage.convolve1d(ndimage.convolve1d(plane, smooth, axis=0, mode="nearest"), slope, 1, mode="nearest")
     along_y = ndimage.convolve1d(ndimage.convolve1d(plane, slope, axis=0, mode="nearest"), smooth, 1, mode="nearest")
-    return np.hypot(along_x, along_y)
+    magnitude: Plane = np.hypot(along_x, along_y)
+    return magnitude
 
 
 def _connected_level(common: Plane, step: float) -> Plane:

@@ -78,7 +78,7 @@ def estimate_motion(frames: ArrayLike) -> NDArray[np.float32]:
     frames : array_like, shape (T, H, W) or (T, H, W, 3)
         The true clip, display-encoded.
     """
-    from skimage.registration import optical_flow_ilk
+    from skimage.registration import optical_flow_ilk  # noqa: PLC0415  # slow to load, and few clips need it
 
     clip = np.asarray(frames, np.float32)
     grey = clip.mean(axis=-1) if clip.ndim == 4 else clip
