@@ -1,0 +1,1 @@
+"""Files and colour: EXR and other pictures, sequences, OpenColorIO, what comes back."""

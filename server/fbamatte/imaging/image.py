@@ -1,0 +1,120 @@
+"""A picture as its file holds it: named planes, two windows, and all that was said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fbamatte.errors import ImageReadError
+from fbamatte.frame import Window
+from fbamatte.imaging.attributes import Value
+
+Plane = NDArray[np.float32]
+
+# Where a trimap or roto is looked for, in this order.
+MATTE_CHANNELS = ("fba_trimap.A", "A", "Y", "R", "G", "B")
+
+
+@dataclass(frozen=True, eq=False)
+class Image:
+    """One view of one part of a picture file.
+
+    Parameters
+    ----------
+    channels : mapping of str to ndarray, shape (H, W), float32
+        Values as the file holds them: unbounded for half and float files, 0–1 for integer files. No
+        colour conversion has happened.
+    display_window, data_window : Window
+        As in the file; the channels cover the data window.
+    pixel_aspect : float
+        Width over height of a pixel.
+    view : str
+        Stereo view; empty where the file says none.
+    colorspace : str
+        What the file says about its colour, in the file's own words; empty where it says nothing.
+    metadata : mapping
+        Every other attribute, as `fbamatte.imaging.attributes` describes values.
+    name : str
+        What to call the picture in messages: its path.
+    skipped : mapping of str to str
+        Channels that were left out, and why.
+    windowed : bool
+        Whether the file's format has windows of its own; False for PNG, JPEG and the like.
+    """
+
+    channels: Mapping[str, Plane]
+    display_window: Window
+    data_window: Window
+    pixel_aspect: float = 1.0
+    view: str = ""
+    colorspace: str = ""
+    metadata: Mapping[str, Value] = field(default_factory=dict)
+    name: str = ""
+    skipped: Mapping[str, str] = field(default_factory=dict)
+    windowed: bool = True
+
+    def rgb(self) -> Plane:
+        """Return R, G and B, or luminance three times.
+
+        Channels without a layer come first; else the one layer that has R, G and B.
+
+        Returns
+        -------
+        ndarray, shape (H, W, 3), float32
+
+        Raises
+        ------
+        ImageReadError
+            If there is no colour, or more than one layer could be meant.
+        """
+        names = self._rgb_names()
+        return np.stack([self.channels[name] for name in names], axis=-1)
+
+    def matte_plane(self) -> Plane:
+        """Return the plane that a trimap or roto file means.
+
+        ``fba_trimap.A``, alpha, luminance, then red. A plane that is the same everywhere says
+        nothing while another varies: an opaque alpha channel beside a drawn trimap is passed over.
+
+        Returns
+        -------
+        ndarray, shape (H, W), float32
+            Not colour-converted.
+        """
+        planes = [self.channels[name] for name in MATTE_CHANNELS if name in self.channels]
+        if "fba_trimap.A" in self.channels:
+            return planes[0]
+        if not planes and len(self.channels) == 1:
+            planes = list(self.channels.values())
+        if not planes:
+            raise ImageReadError(f"{self.name}: no alpha, luminance or red to take a trimap from; {self._inventory()}")
+        return next((plane for plane in planes if _varies(plane)), planes[0])
+
+    def _rgb_names(self) -> list[str]:
+        if all(name in self.channels for name in "RGB"):
+            return ["R", "G", "B"]
+        if "Y" in self.channels:
+            return ["Y"] * 3
+        layers = sorted(
+            name[:-2] for name in self.channels if name.endswith(".R") and not name.startswith(("fba_fg.", "fba_bg."))
+        )
+        complete = [layer for layer in layers if all(f"{layer}.{c}" in self.channels for c in "GB")]
+        if len(complete) == 1:
+            return [f"{complete[0]}.{c}" for c in "RGB"]
+        if complete:
+            raise ImageReadError(
+                f"{self.name}: several layers have R, G, B; name one as the part: {', '.join(complete)}"
+            )
+        raise ImageReadError(f"{self.name}: no R, G, B and no Y; {self._inventory()}")
+
+    def _inventory(self) -> str:
+        have = f"channels are {', '.join(self.channels) or 'none'}"
+        left_out = "; ".join(f"{name} left out: {why}" for name, why in self.skipped.items())
+        return f"{have}; {left_out}" if left_out else have
+
+
+def _varies(plane: Plane) -> bool:
+    return bool((plane != plane.flat[0]).any())
