@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Callable, Optional, Union
 
@@ -14,6 +15,7 @@ import grpc
 from fbamatte.errors import FbaMatteError, UnavailableError, UsageError, from_status
 from fbamatte.frame import EncodedFrame, EncodedMatte, Frame, Matte
 from fbamatte.rpc import framing
+from fbamatte.rpc.diagnose import Diagnosis, examine
 from fbamatte.rpc.endpoint import TLS, Endpoint, Trust, read_tls, read_token
 from fbamatte.rpc.exchange import Exchange
 from fbamatte.rpc.jobs import EncodedJob, Job, Request
@@ -45,6 +47,8 @@ class Client:
     timeout : float, optional
         Seconds that each frame may take from being sent until it is answered, retries included.
         None: for ever.
+    model, precision, priority : str
+        What to ask for where a call does not say; see `fbamatte.rpc.jobs.Request`.
     patience : float
         Seconds to keep trying while no server can be reached.
     window : int
@@ -69,6 +73,9 @@ class Client:
         tls: Trust = None,
         timeout: Optional[float] = 1800.0,
         *,
+        model: str = "",
+        precision: str = "",
+        priority: str = "",
         patience: float = 30.0,
         window: int = 4,
         metadata: Sequence[tuple[str, str]] = (),
@@ -78,6 +85,7 @@ class Client:
             raise UsageError(f"window is {window}, needed at least 1")
         trust, secret = read_tls(tls), read_token(token)
         self._endpoints = [Endpoint(address, secret, trust) for address in _addresses(target)]
+        self._request = Request(model=model, precision=precision, priority=priority)
         self._timeout = timeout
         self._patience = patience
         self._window = window
@@ -129,7 +137,7 @@ class Client:
         from fbamatte.rpc.pixel_job import PlanesJob
 
         jobs = (PlanesJob(frame, pixel_type) for frame in frames)
-        return self.run(jobs, Request(pixel_type=pixel_type, **request), on_error, on_progress)
+        return self.run(jobs, replace(self._request, pixel_type=pixel_type, **request), on_error, on_progress)
 
     def matte_exr(
         self, frames: Iterable[EncodedFrame], on_error: OnError = None, on_progress: OnProgress = None, **request: Any
@@ -138,7 +146,8 @@ class Client:
 
         ``request`` may further have pixel_type, rgba, compression and write_trimap.
         """
-        return self.run((EncodedJob(frame) for frame in frames), Request(**request), on_error, on_progress)
+        jobs = (EncodedJob(frame) for frame in frames)
+        return self.run(jobs, replace(self._request, **request), on_error, on_progress)
 
     def run(
         self, jobs: Iterable[Job], request: Request, on_error: OnError = None, on_progress: OnProgress = None
@@ -178,6 +187,11 @@ class Client:
         """Return what a server is, allows and does: that of ``target``, else the first that answers."""
         info: pb.GetServerInfoResponse = self._unary("GetServerInfo", pb.GetServerInfoRequest(), timeout, target)
         return info
+
+    def diagnose(self, timeout: float = 5.0) -> Diagnosis:
+        """Tell what is the matter: with the first server that has something, else that all is well."""
+        found = [examine(endpoint, timeout) for endpoint in self._endpoints]
+        return next((diagnosis for diagnosis in found if not diagnosis.ok), found[0])
 
     def wait_ready(self, timeout: float = 60.0) -> str:
         """Wait until a server takes frames; return its address.

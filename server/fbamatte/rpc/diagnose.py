@@ -77,14 +77,18 @@ def diagnose(target: str, token: Optional[str] = None, tls: Trust = None, timeou
         Never raises for what it finds.
     """
     try:
-        secret = read_token(token)
-        endpoint = Endpoint(target, secret, read_tls(tls))
+        endpoint = Endpoint(target, read_token(token), read_tls(tls))
     except FbaMatteError as error:
         return Diagnosis(target, "settings" if error.status == "UNAUTHENTICATED" else "address", str(error))
+    return examine(endpoint, timeout)
+
+
+def examine(endpoint: Endpoint, timeout: float = 5.0) -> Diagnosis:
+    """Do the same for an endpoint, over a connection of its own."""
     try:
-        with contextlib.closing(endpoint):
-            _socket(endpoint, timeout)
-            return Diagnosis(endpoint.name, "ok", _grpc(endpoint, bool(secret), timeout))
+        with contextlib.closing(endpoint.fresh()) as fresh:
+            _socket(fresh, timeout)
+            return Diagnosis(endpoint.name, "ok", _grpc(fresh, timeout))
     except _FoundError as found:
         return Diagnosis(endpoint.name, *found.args)
     except FbaMatteError as error:
@@ -231,14 +235,14 @@ def _speaks_tls(endpoint: Endpoint, timeout: float) -> bool:
 # gRPC, token, health
 
 
-def _grpc(endpoint: Endpoint, has_token: bool, timeout: float) -> str:
+def _grpc(endpoint: Endpoint, timeout: float) -> str:
     """Return what a working server says of itself."""
-    state = _health(endpoint, has_token, timeout)
+    state = _health(endpoint, timeout)
     try:
         call = framing.unary_method(endpoint.channel, "GetServerInfo")
         info = call(pb.GetServerInfoRequest(), timeout=timeout, metadata=endpoint.metadata)
     except grpc.RpcError as error:
-        raise _status(error, endpoint, has_token, timeout) from None
+        raise _status(error, endpoint, timeout) from None
     if state == health.NOT_SERVING or info.state in (pb.SERVER_STATE_STARTING, pb.SERVER_STATE_DRAINING):
         doing = "is shutting down" if info.state == pb.SERVER_STATE_DRAINING else "is still starting"
         raise _FoundError(
@@ -248,17 +252,17 @@ def _grpc(endpoint: Endpoint, has_token: bool, timeout: float) -> str:
     return f"fbamatte {info.version} is ready" + (f" on {devices}." if devices else ".")
 
 
-def _health(endpoint: Endpoint, has_token: bool, timeout: float) -> int:
+def _health(endpoint: Endpoint, timeout: float) -> int:
     try:
         return int(endpoint.check(timeout).result())
     except grpc.RpcError as error:
         # Behind Ray's proxy there is no health service.
         if error.code() is grpc.StatusCode.UNIMPLEMENTED:
             return health.UNKNOWN
-        raise _status(error, endpoint, has_token, timeout) from None
+        raise _status(error, endpoint, timeout) from None
 
 
-def _status(error: Any, endpoint: Endpoint, has_token: bool, timeout: float) -> _FoundError:
+def _status(error: Any, endpoint: Endpoint, timeout: float) -> _FoundError:
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.UNAVAILABLE:
         if endpoint.tls is None and not endpoint.address.path and _speaks_tls(endpoint, timeout):
@@ -267,7 +271,7 @@ def _status(error: Any, endpoint: Endpoint, has_token: bool, timeout: float) -> 
             "not-grpc", f"something listens there that is no gRPC server ({details}).", "Check the port."
         )
     if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-        if has_token:
+        if endpoint.metadata:
             return _FoundError("token-wrong", "the server does not accept the token.", "Ask for the current one.")
         return _FoundError("token-missing", "the server wants a token and got none.", "Give one.")
     known = {

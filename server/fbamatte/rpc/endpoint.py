@@ -187,10 +187,15 @@ class Endpoint:
             raise AuthenticationError(
                 f"{self.name}: the token would travel there unencrypted, for all to read; give TLS settings"
             )
+        self._token = token
         self.metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._lock = threading.Lock()
         self._outstanding = 0
         self._channel: Any = None
+
+    def fresh(self) -> Endpoint:
+        """Return another connection to the same server."""
+        return Endpoint(self.name, self._token, self.tls)
 
     @property
     def channel(self) -> Any:
