@@ -12,8 +12,9 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Optional
 
-from fbamatte.errors import CancelledError, DeadlineError, FbaMatteError, UnavailableError, from_status
+from fbamatte.errors import CancelledError, DeadlineError, FbaMatteError, FrameError, UnavailableError, from_status
 from fbamatte.rpc.endpoint import Endpoint
+from fbamatte.rpc.framing import CHUNK_BYTES
 from fbamatte.rpc.jobs import Job
 from fbamatte.rpc.route import Checked, Flight, FrameProgress, Route, Settings, delay
 from fbamatte.rpc.stream import Answered, Ended, Failed, Progressed, Stream
@@ -80,13 +81,19 @@ class Exchange:
         now = time.monotonic()
         self._check_routes(now)
         for flight in [flight for flight in self._waiting if flight.not_before <= now]:
-            ready = [route for route in self._routes if route.up and self._load(route) < self._settings.window]
-            if not ready:
-                return
-            self._send(flight, min(ready, key=lambda route: (route.endpoint.outstanding, self._load(route))))
+            ready = [route for route in self._routes if route.up and self._has_room(route, flight)]
+            if ready:
+                self._send(flight, min(ready, key=lambda route: route.endpoint.outstanding))
 
-    def _load(self, route: Route) -> int:
-        return sum(flight.route is route for flight in self._flying.values())
+    def _has_room(self, route: Route, flight: Flight) -> bool:
+        """Return whether ``flight`` may go there now.
+
+        A frame that may be what breaks the server travels alone, so that it takes no other down with it.
+        """
+        others = [other for other in self._flying.values() if other.route is route]
+        if flight.is_suspect or any(other.is_suspect for other in others):
+            return not others
+        return len(others) < self._settings.window
 
     def _check_routes(self, now: float) -> None:
         if any(route.up for route in self._routes):
@@ -106,11 +113,13 @@ class Exchange:
         self._keys += 1
         flight.key, flight.route = f"{self._keys}", route
         try:
-            header = flight.job.header(flight.key, shared=False)
+            header = flight.job.header(flight.key)
+            self._settings.request.apply(header)
+            if header.ByteSize() > CHUNK_BYTES:
+                raise FrameError(f"{flight.job.label}: its attributes take {header.ByteSize()} bytes, at most 1 MiB")
         except FbaMatteError as error:
             self._give_up(flight, error)
             return
-        self._settings.request.apply(header)
         header.frame_id = flight.frame_id
         header.progress = self._settings.on_progress is not None
         if flight.deadline != float("inf"):

@@ -89,8 +89,8 @@ class Job(Protocol):
     def lease_bytes(self) -> int:
         """Bytes of shared memory that it and its answer need; 0: it travels in chunks only."""
 
-    def header(self, key: str, *, shared: bool) -> pb.FrameHeader:
-        """Return its header, less what `Request` says."""
+    def header(self, key: str) -> pb.FrameHeader:
+        """Return its header as if it travelled in chunks, less what `Request` says."""
 
     def buffers(self) -> list[Buffer]:
         """Return its payload for chunks."""
@@ -111,7 +111,7 @@ class EncodedJob:
         self.frame = frame
         self.label = frame.label
 
-    def header(self, key: str, *, shared: bool) -> pb.FrameHeader:  # noqa: ARG002 - chunks only: lease_bytes is 0
+    def header(self, key: str) -> pb.FrameHeader:
         """See `Job`."""
         return codec.encoded_header(self.frame, key)
 

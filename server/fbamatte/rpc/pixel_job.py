@@ -35,9 +35,9 @@ class PlanesJob:
         both = (self._planes, self._answer)
         return max(layout.planes_bytes(planes, shared=True, label=self.label) for planes in both)
 
-    def header(self, key: str, *, shared: bool) -> pb.FrameHeader:
+    def header(self, key: str) -> pb.FrameHeader:
         """See `Job`."""
-        return pixels.frame_header(self.frame, key, self._pixel_type, shared=shared)
+        return pixels.frame_header(self.frame, key, self._pixel_type)
 
     def buffers(self) -> list[Buffer]:
         """See `Job`."""

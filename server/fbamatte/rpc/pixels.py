@@ -43,10 +43,9 @@ def describe(width: int, height: int, kinds: Sequence[pb.PlaneKind], pixel_type:
     return pb.Planes(width=width, height=height, planes=planes)
 
 
-def frame_header(frame: Frame, key: str, pixel_type: str = "float", *, shared: bool = False) -> pb.FrameHeader:
-    """Return the header of ``frame`` as planes of ``pixel_type``; with ``shared`` the lease is still to be set."""
-    header = pb.FrameHeader(key=key)
-    header.payload = pb.PAYLOAD_KIND_SHARED_MEMORY if shared else pb.PAYLOAD_KIND_PLANES
+def frame_header(frame: Frame, key: str, pixel_type: str = "float") -> pb.FrameHeader:
+    """Return the header of ``frame`` as planes of ``pixel_type`` in chunks."""
+    header = pb.FrameHeader(key=key, payload=pb.PAYLOAD_KIND_PLANES)
     write_info(header.info, frame)
     height, width = frame.trimap.shape
     header.planes.CopyFrom(describe(width, height, FRAME_PLANES, PIXEL_TYPES[pixel_type]))

@@ -69,6 +69,11 @@ class Flight:
     key: str = ""
     last: str = ""
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it was there more than once when something went wrong."""
+        return self.attempts > 1
+
 
 @dataclass(eq=False)
 class Route:
