@@ -1,0 +1,106 @@
+"""The models that callers may ask for. A request names one of them and nothing else: never a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from fbamatte.engine import Engine
+from fbamatte.errors import ModelNotFoundError
+from fbamatte.models import registry
+from fbamatte.models.base import ModelInfo
+
+# Trained values are held in float, whatever the arithmetic of the estimate.
+BYTES_PER_PARAMETER = 4
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model comes from.
+
+    Parameters
+    ----------
+    info : ModelInfo
+        What is known without loading it.
+    load : callable
+        ``load(device, precision) -> Engine``; on the device's own thread.
+    """
+
+    info: ModelInfo
+    load: Callable[[str, str], Engine]
+
+
+class Catalogue:
+    """Models by the names that requests may use.
+
+    Parameters
+    ----------
+    sources : mapping
+        By name; the first is the default.
+    """
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        assert sources, "a server without a model"
+        self._sources = dict(sources)
+        self.default = next(iter(self._sources))
+
+    @classmethod
+    def of_registry(cls, models: Sequence[str] = (), extra: Mapping[str, Source] | None = None) -> Catalogue:
+        """Return a catalogue of registered models.
+
+        Parameters
+        ----------
+        models : sequence of str
+            Names or checkpoint files, as the server's operator gave them; empty: all that are registered.
+        extra : mapping, optional
+            Further sources that may be named, such as the stand-ins of `fbamatte.testing`.
+
+        Raises
+        ------
+        ModelNotFoundError, CheckpointError
+            If one of them is not to be had.
+        """
+        extra = extra or {}
+        found: dict[str, Source] = {}
+        for name in models or [*_default_first(), *extra]:
+            source = extra.get(name) or _registered(name)
+            found[source.info.name] = source
+        return cls(found)
+
+    def names(self) -> list[str]:
+        """Return the names, the default first."""
+        return list(self._sources)
+
+    def resolve(self, name: str) -> str:
+        """Return the name of the model that a request means; the default where it says nothing.
+
+        Raises
+        ------
+        ModelNotFoundError
+            If it is none of ours; the message lists those.
+        """
+        if not name:
+            return self.default
+        if name not in self._sources:
+            raise ModelNotFoundError(f"no model called {name[:80]!r}; this server has: {', '.join(self._sources)}")
+        return name
+
+    def info(self, name: str) -> ModelInfo:
+        """Return what is known about a model of this catalogue."""
+        return self._sources[name].info
+
+    def bytes_of(self, name: str) -> int:
+        """Return the memory that a model's trained values take."""
+        return self._sources[name].info.parameters * BYTES_PER_PARAMETER
+
+    def load(self, name: str, device: str, precision: str) -> Engine:
+        """Return an engine around a freshly loaded model; on the device's own thread."""
+        return self._sources[name].load(device, precision)
+
+
+def _default_first() -> list[str]:
+    return sorted(registry.names(), key=lambda name: name != registry.DEFAULT)
+
+
+def _registered(name: str) -> Source:
+    return Source(registry.describe(name), lambda device, precision: Engine(name, device, precision))
