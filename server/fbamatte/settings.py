@@ -18,7 +18,7 @@ import os
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, field, fields
-from typing import Any, Optional, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, Optional, TypeVar, Union, get_args, get_origin
 
 from fbamatte.errors import UsageError
 
@@ -39,7 +39,8 @@ def option(
     """Return a field that is a flag ``--its-name`` and an environment variable ``FBAMATTE_ITS_NAME``.
 
     ``flags`` replace the derived spelling. A ``secret`` comes from the environment alone and is kept
-    out of the settings' printed form. A field typed ``tuple[...]`` may be given several times.
+    out of the settings' printed form. A field typed ``tuple[...]`` may be given several times; one typed
+    ``Literal[...]`` has those choices.
     """
     about = {"help": help, "metavar": metavar, "choices": choices, "flags": tuple(flags), "secret": secret}
     return field(default=default, repr=not secret, metadata=about)
@@ -58,7 +59,9 @@ def add_flags(parser: argparse.ArgumentParser, settings: type[Any]) -> None:
         if about.get("secret"):
             continue
         if about.get("positional"):
-            parser.add_argument(item.name, help=about["help"], metavar=about["metavar"] or item.name.upper())
+            parser.add_argument(
+                item.name, help=about["help"].replace("%", "%%"), metavar=about["metavar"] or item.name.upper()
+            )
             continue
         _add_flag(parser, item, types[item.name])
 
@@ -72,7 +75,8 @@ def _add_flag(parser: argparse.ArgumentParser, item: Field[Any], kind: Any) -> N
     if base is bool:
         keywords["action"] = argparse.BooleanOptionalAction
     else:
-        keywords.update(type=base, choices=about["choices"], metavar=about["metavar"])
+        choices = about["choices"] or (get_args(kind) if get_origin(kind) is Literal else None)
+        keywords.update(type=base, choices=choices, metavar=about["metavar"])
         keywords["action"] = "append" if several else "store"
     parser.add_argument(*flags, **keywords)
 
@@ -104,7 +108,7 @@ def from_arguments(
 def _from_text(item: Field[Any], kind: Any, text: str) -> Any:
     base, several = _base_type(kind)
     parts = text.split(",") if several else [text]
-    choices = item.metadata.get("choices")
+    choices = item.metadata.get("choices") or (get_args(kind) if get_origin(kind) is Literal else ())
     values = []
     for part in parts:
         if choices and part not in choices:
@@ -127,6 +131,8 @@ def _base_type(kind: Any) -> tuple[Any, bool]:
     """Return the type of one value and whether several may be given."""
     if get_origin(kind) is Union:
         kind = next(part for part in get_args(kind) if part is not type(None))
+    if get_origin(kind) is Literal:
+        return str, False
     if get_origin(kind) is tuple:
         return get_args(kind)[0], True
     return kind, False

@@ -1,13 +1,14 @@
 """One writer per output, with real processes."""
 
+import os
 import subprocess
 import sys
 import textwrap
 
 import pytest
 
-from fbamatte.errors import OutputError
-from fbamatte.farm.lock import OutputLock
+from fbamatte.errors import OutputError, UnavailableError
+from fbamatte.farm.lock import OutputLock, remove_leftovers
 
 HOLD = textwrap.dedent(
     """
@@ -36,7 +37,7 @@ def holder(tmp_path):
 
 
 def test_the_second_writer_refuses(tmp_path, holder):
-    with pytest.raises(OutputError, match=r"fba\.1001\.exr: another process is writing it"):
+    with pytest.raises(UnavailableError, match=r"fba\.1001\.exr: another process is writing it"):
         OutputLock(tmp_path / "fba.1001.exr")
     OutputLock(tmp_path / "fba.1002.exr").release()
 
@@ -64,7 +65,7 @@ def test_many_takers_never_hold_it_together(tmp_path):
         """
         import sys
         from pathlib import Path
-        from fbamatte.errors import OutputError
+        from fbamatte.errors import UnavailableError
         from fbamatte.farm.lock import OutputLock
         counter = Path(sys.argv[1]) / "counter"
         for _ in range(200):
@@ -72,7 +73,7 @@ def test_many_takers_never_hold_it_together(tmp_path):
                 try:
                     lock = OutputLock(Path(sys.argv[1]) / "fba.exr")
                     break
-                except OutputError:
+                except UnavailableError:
                     continue
             counter.write_text(str(int(counter.read_text()) + 1))
             lock.release()
@@ -82,3 +83,12 @@ def test_many_takers_never_hold_it_together(tmp_path):
     crowd = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) for _ in range(4)]
     assert [process.wait(60) for process in crowd] == [0] * 4
     assert (tmp_path / "counter").read_text() == "800"
+
+
+def test_leftovers_of_killed_writers_go_and_others_stay(tmp_path):
+    for name in (".fbamatte-old.part", ".fbamatte-new.part", "fba.1001.exr"):
+        (tmp_path / name).write_text("x")
+    os.utime(tmp_path / ".fbamatte-old.part", (1, 1))
+    os.utime(tmp_path / "fba.1001.exr", (1, 1))
+    remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".fbamatte-new.part", "fba.1001.exr"]

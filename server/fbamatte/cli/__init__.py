@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import importlib.util
 import os
 import signal
 import sys
@@ -14,7 +15,9 @@ from typing import NoReturn, Optional
 from fbamatte import __version__
 from fbamatte.errors import CancelledError, FbaMatteError
 
-VERBS = ("matte", "serve", "models", "evaluate", "doctor")
+VERBS = tuple(
+    v for v in ("matte", "serve", "models", "evaluate", "doctor") if importlib.util.find_spec(f"fbamatte.cli.{v}")
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
-from typing import Any, Optional
+from typing import Any
 
 OLDEST_OPENEXR = (3, 4, 18)
 PACKAGES = (
@@ -122,9 +122,10 @@ def _gpu() -> Finding:
 
 
 def _colour() -> Finding:
-    from fbamatte.imaging import color
+    from fbamatte.imaging import spaces
 
-    return Finding("colour", True, color.describe())
+    source = "$OCIO" if os.environ.get("OCIO") else "built in"
+    return Finding("colour", True, f"{spaces.config().getName()} ({source})")
 
 
 def _models() -> Finding:
@@ -141,9 +142,8 @@ def _disk() -> Finding:
     )
 
 
-def _server(target: str, token: Optional[str] = None) -> Finding:
-    from fbamatte.rpc.client import Client
+def _server(target: str) -> Finding:
+    from fbamatte.rpc.diagnose import diagnose
 
-    with Client(target, token=token or os.environ.get("FBAMATTE_TOKEN")) as client:
-        report = client.diagnose()
-    return Finding("server", report.ok, f"{target}: {report.cause}", report.advice)
+    diagnosis = diagnose(target)
+    return Finding("server", diagnosis.ok, f"{target}: {diagnosis.message}", diagnosis.advice)

@@ -8,14 +8,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fbamatte.errors import UsageError
 from fbamatte.settings import add_flags, from_arguments, option, positional
 
 if TYPE_CHECKING:
-    from fbamatte.farm.batch import Job, Matter
+    from fbamatte.farm.batch import Job, MatteVerb
     from fbamatte.farm.progress import FrameReport, Progress
     from fbamatte.imaging.sequence import FrameSequence
 
@@ -25,7 +26,7 @@ class MatteSettings:
     """What the verb can be told."""
 
     plate: str = positional(
-        "plates: plate.%%04d.exr, plate.####.exr, plate.1001-1100#.exr, %%V and %%v for views, one file"
+        "plates: plate.%04d.exr, plate.####.exr, plate.1001-1100#.exr, %V and %v for views, one file"
     )
     trimap: str = option("", "trimaps: 0 background, 1 foreground, between unknown", metavar="TRIMAP")
     roto: str = option("", "rotos to make trimaps from, instead of --trimap", metavar="ROTO")
@@ -36,9 +37,7 @@ class MatteSettings:
         "", "frames to matte, as in 1001-1100x2,1120 (default: all that the plate has)", metavar="RANGE"
     )
     frame_syntax: str = option("fileseq", "how --frames is meant", choices=("fileseq", "openjd"))
-    views: str = option(
-        "", "views for %%V and %%v, as in left,right (default: all that the plate has)", metavar="NAMES"
-    )
+    views: str = option("", "views for %V and %v, as in left,right (default: all that the plate has)", metavar="NAMES")
     model: str = option(
         "closed-form", "estimator by name (see `fbamatte models`) or checkpoint file", metavar="NAME|FILE"
     )
@@ -48,8 +47,8 @@ class MatteSettings:
     server: str = option("", "matte on this server: HOST:PORT or unix:PATH, several with commas", metavar="ADDRESS")
     token: str = option("", "token for the server", secret=True)
     overwrite: bool = option(False, "make frames again that are there already")
-    rgba: str = option("premultiplied", "what R, G and B hold", choices=("premultiplied", "straight", "none"))
-    pixel_type: str = option("half", "pixel type; alpha and trimap are float either way", choices=("half", "float"))
+    rgba: Literal["premultiplied", "straight", "none"] = option("premultiplied", "what R, G and B hold")
+    pixel_type: Literal["half", "float"] = option("half", "pixel type; alpha and trimap are float either way")
     compression: str = option("zip", "EXR compression", choices=("zip", "zips", "piz", "none", "dwaa"))
     write_trimap: bool = option(False, "write the trimap that was used as fba_trimap.A")
     preview: str = option("", "write a contact sheet per frame into this folder", metavar="FOLDER")
@@ -62,7 +61,7 @@ def add_parser(verbs: Any) -> None:
         "matte",
         help="matte a sequence",
         description="Matte a sequence. Every option also comes from the environment, as FBAMATTE_ and its name.",
-        epilog="exit codes: 0 all frames done, 1 some failed for good, 2 wrong usage, 75 try again later, 130 interrupted",
+        epilog="exit codes: 0 all done, 1 some frame failed for good, 2 wrong usage, 75 try again later, 130 stopped",
     )
     add_flags(parser, MatteSettings)
     parser.set_defaults(run=run)
@@ -75,8 +74,8 @@ def run(options: argparse.Namespace) -> int:
     from fbamatte.farm.batch import Batch, exit_code
 
     started = time.monotonic()
-    with _matter(settings) as matter:
-        reports = Batch(job, matter, _progress(settings)).run()
+    with _matte_verb(settings) as matte:
+        reports = Batch(job, matte, _progress(settings)).run()
     if not settings.json:
         _summarise(reports, time.monotonic() - started)
     return exit_code(reports)
@@ -110,8 +109,10 @@ def _job(settings: MatteSettings) -> Job:
 
 
 def _check(settings: MatteSettings) -> None:
+    from fbamatte.compositing import trimap
     from fbamatte.imaging import color
 
+    trimap.check_widths(settings.inside, settings.outside)
     if not settings.output:
         raise UsageError("-o OUT is missing: where should the mattes go?")
     if bool(settings.trimap) == bool(settings.roto):
@@ -121,20 +122,18 @@ def _check(settings: MatteSettings) -> None:
 
 
 @contextmanager
-def _matter(settings: MatteSettings) -> Iterator[Matter]:
-    """Yield the engine here, or a server elsewhere: the batch cannot tell."""
+def _matte_verb(settings: MatteSettings) -> Iterator[MatteVerb]:
+    """Yield the verb of an engine here, or of a server elsewhere: the batch cannot tell."""
     if settings.server:
         from fbamatte.rpc.client import Client
 
-        with Client(settings.server.split(","), token=settings.token or None, model=settings.model) as client:
-            yield client
+        with Client(settings.server, settings.token or None) as client:
+            yield partial(client.matte, model=settings.model, precision=settings.precision, priority="batch")
         return
     from fbamatte.engine import Engine
 
     with Engine(settings.model, settings.device, settings.precision) as engine:
-        if not engine.info.commercial:
-            print(f"{engine.info.name}: {engine.info.licence}; not for commercial use", file=sys.stderr)
-        yield engine
+        yield engine.matte
 
 
 def _output(settings: MatteSettings, plate: FrameSequence) -> FrameSequence:
@@ -143,9 +142,9 @@ def _output(settings: MatteSettings, plate: FrameSequence) -> FrameSequence:
 
     pattern = settings.output
     if Path(pattern).suffix.lower() != ".exr":
-        view = ".%V" if plate.views else ""
-        number = "" if plate.is_single else f".%0{plate.padding}d"
-        pattern = str(Path(pattern) / f"fba{view}{number}.exr")
+        views = ".%V" if plate.views else ""
+        numbers = "" if plate.is_single else f".%0{plate.padding}d"
+        pattern = str(Path(pattern) / f"fba{views}{numbers}.exr")
     output = FrameSequence.parse(pattern, plate.numbers, plate.views)
     paths = {output.path(number, view) for number in plate.numbers for view in plate.views or ("",)}
     if len(paths) < len(plate.numbers) * max(1, len(plate.views)):

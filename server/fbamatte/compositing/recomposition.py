@@ -76,12 +76,16 @@ def recompose(plate: Plane, alpha: Plane, foreground: Plane, background: Plane) 
 
 
 def recomposition_error(plate: Plane, alpha: Plane, foreground: Plane, background: Plane) -> Plane:
-    """Return max over channels of |C − αF − (1−α)B| / max(1, |C|), shape (H, W), worked in float64."""
+    """Return max over channels of |C − αF − (1−α)B| / max(1, |C|), shape (H, W), worked in float64.
+
+    NaN where the plate is NaN or Inf.
+    """
     error = empty_like(alpha)
 
     def strip(c: Plane, alpha: Plane, f: Plane, b: Plane, out: Plane) -> None:
         a = alpha[..., None].astype(np.float64)
-        residual = np.abs(c - a * f - (1 - a) * b) / np.maximum(1, np.abs(c))
+        with np.errstate(invalid="ignore"):
+            residual = np.abs(c - a * f - (1 - a) * b) / np.maximum(1, np.abs(c))
         np.copyto(out, residual.max(axis=-1), casting="same_kind")
 
     in_strips(strip, plate, alpha, foreground, background, error)

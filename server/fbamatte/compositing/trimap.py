@@ -43,13 +43,24 @@ def from_roto(roto: Plane, inside: float, outside: float) -> Plane:
     UsageError
         If a width is negative or not finite.
     """
-    for name, width in (("inside", inside), ("outside", outside)):
-        if not 0 <= width < np.inf:
-            raise UsageError(f"{name} width is {width} pixels; it must be 0 or more")
+    check_widths(inside, outside)
     trimap = np.full(roto.shape, UNKNOWN, np.float32)
     trimap[_beyond(roto >= 1 - ROTO_ROUNDING, inside)] = 1
     trimap[_beyond(roto <= ROTO_ROUNDING, outside)] = 0
     return trimap
+
+
+def check_widths(inside: float, outside: float) -> None:
+    """Refuse a width that is negative or not finite; `from_roto` does so itself.
+
+    Raises
+    ------
+    UsageError
+        Naming the width and its value.
+    """
+    for name, width in (("inside", inside), ("outside", outside)):
+        if not 0 <= width < np.inf:
+            raise UsageError(f"{name} width is {width} pixels; it must be 0 or more")
 
 
 def _beyond(region: Mask, width: float) -> Mask:

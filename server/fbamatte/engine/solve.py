@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fbamatte.compositing.over import over
 from fbamatte.compositing.recomposition import recompose, solve_alpha
 from fbamatte.imaging import color
 from fbamatte.models.base import Estimate
 
 Plane = NDArray[np.float32]
+
+# Where F and B differ by less than about this share of their brightness, linear and encoded light agree.
+SAME_COLOUR = 1e-3
 
 
 def in_linear_light(plate: Plane, encoded: Plane, estimate: Estimate) -> tuple[Plane, Plane, Plane]:
@@ -25,7 +29,10 @@ def in_linear_light(plate: Plane, encoded: Plane, estimate: Estimate) -> tuple[P
         What the estimator made of it.
     """
     foreground, background = _decoded(estimate.foreground, encoded), _decoded(estimate.background, encoded)
-    alpha = solve_alpha(plate, estimate.alpha, foreground, background)
+    # what the estimator thinks the plate is, in linear light: there its α has another value
+    mixed = color.decode(over(estimate.foreground, estimate.alpha, estimate.background))
+    linear = solve_alpha(mixed, estimate.alpha, foreground, background, prior=SAME_COLOUR)
+    alpha = solve_alpha(plate, linear, foreground, background)
     return alpha, *recompose(plate, alpha, foreground, background)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Optional, Protocol
+from typing import Optional
 
 import numpy as np
 
@@ -14,25 +14,21 @@ from fbamatte.compositing.recomposition import recomposition_error
 from fbamatte.compositing.trimap import from_roto
 from fbamatte.engine.engine import frame_digest
 from fbamatte.engine.overlap import overlap
-from fbamatte.errors import FbaMatteError, ImageReadError, ResourceError, RetryableError
-from fbamatte.farm.lock import OutputLock
+from fbamatte.errors import FbaMatteError, ImageReadError, OutputError, RetryableError
+from fbamatte.farm.lock import OutputLock, remove_leftovers
 from fbamatte.farm.progress import FrameReport, Progress
 from fbamatte.frame import Frame, Matte
 from fbamatte.imaging import preview
-from fbamatte.imaging.matte_exr import MatteFormat, frame_from_images, read_provenance, write_matte
+from fbamatte.imaging.exr import read_exr
+from fbamatte.imaging.frames import frame_from_images
+from fbamatte.imaging.matte_exr import MATTE_CHANNELS, PROVENANCE, MatteFormat, write_matte
 from fbamatte.imaging.reader import read_image
 from fbamatte.imaging.sequence import FrameSequence
 
 OnError = Callable[[Frame, FbaMatteError], None]
+# What mattes frames: that verb of an engine here, or of a client of one elsewhere.
+MatteVerb = Callable[[Iterable[Frame], OnError], Iterator[Matte]]
 Key = tuple[int, str]
-
-
-class Matter(Protocol):
-    """What mattes frames: an engine here, or a client of one elsewhere."""
-
-    def matte(self, frames: Iterable[Frame], on_error: Optional[OnError] = None) -> Iterator[Matte]:
-        """Yield the matte of each frame; tell ``on_error`` of those that fail."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -74,10 +70,10 @@ class Job:
 class Batch:
     """One run of a job; ``run`` returns the report of every frame that ended."""
 
-    def __init__(self, job: Job, matter: Matter, progress: Progress) -> None:
+    def __init__(self, job: Job, matte: MatteVerb, progress: Progress) -> None:
         self.job = job
         self.reports: list[FrameReport] = []
-        self._matter = matter
+        self._matte = matte
         self._progress = progress
         # reading, matting and writing each have a thread, and all three report
         self._reporting = threading.Lock()
@@ -94,8 +90,9 @@ class Batch:
             If the output cannot go on: a full disk, a folder that may not be written. The frames
             written so far are whole.
         """
+        self._make_folders()
         self._progress.start(len(self.job.frames))
-        written = overlap(self._write, self._matter.matte(self._frames(), self._on_error))
+        written = overlap(self._write, self._matte(self._frames(), self._on_error))
         try:
             for _ in written:
                 if self._fatal is not None:
@@ -107,6 +104,18 @@ class Batch:
             self._let_go()
             self._progress.close()
         return self.reports
+
+    def _make_folders(self) -> None:
+        """Find out before the first frame whether there is anywhere to write."""
+        folders = {self.job.output.path(*key).parent for key in self.job.frames}
+        if self.job.preview is not None:
+            folders.add(self.job.preview)
+        for folder in sorted(folders):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"{folder}: this folder cannot be made: {error.strerror}") from error
+            remove_leftovers(folder)
 
     def _let_go(self) -> None:
         """Wait for the file being written, then give back what is held."""
@@ -129,7 +138,6 @@ class Batch:
         output = self.job.output.path(*key)
         lock = None
         try:
-            output.parent.mkdir(parents=True, exist_ok=True)
             lock = OutputLock(output)
             frame = self._load(key)
             if not self.job.overwrite and self._is_done(output, frame):
@@ -137,8 +145,6 @@ class Batch:
                 self._report(FrameReport(*key, state="skipped", output=str(output)))
                 return None
             self._held[key] = frame, lock
-        except OSError as error:
-            self._fail(key, ResourceError(f"{output}: {error.strerror or error}"), lock)
         except FbaMatteError as error:
             self._fail(key, error, lock)
         else:
@@ -152,28 +158,25 @@ class Batch:
                 raise ImageReadError(f"{path}: missing")
         number, view = key
         plate, matte = read_image(plate_path, view=view), read_image(matte_path, view=view)
-        return frame_from_images(
-            plate,
-            matte,
-            number=number,
-            view=view,
-            input_space=self.job.input_space,
-            name=plate_path.name,
-            to_trimap=self._to_trimap,
-        )
-
-    def _to_trimap(self, plane: np.ndarray) -> np.ndarray:
-        return plane if self.job.widths is None else from_roto(plane, *self.job.widths)
+        frame = frame_from_images(plate, matte, number=number, view=view, input_space=self.job.input_space)
+        if self.job.widths is None:
+            return frame
+        return replace(frame, trimap=from_roto(frame.trimap, *self.job.widths))
 
     def _is_done(self, output: Path, frame: Frame) -> bool:
         """Whether a complete matte of these very inputs and settings is there."""
         if not output.exists():
             return False
         try:
-            made = read_provenance(output)
+            made = read_exr(output)
         except ImageReadError:
             return False
-        return made.get("digest") == frame_digest(frame) and made.get("settings") == self.job.settings
+        said = made.metadata.get
+        return (
+            set(made.channels) >= MATTE_CHANNELS
+            and said(f"{PROVENANCE}settings") == self.job.settings
+            and said(f"{PROVENANCE}digest") == frame_digest(frame)
+        )
 
     def _write(self, matte: Matte) -> None:
         key = (matte.number, matte.view)
@@ -181,7 +184,7 @@ class Batch:
         output = self.job.output.path(*key)
         with self._writing:
             try:
-                stats = write_matte(output, matte.with_provenance(settings=self.job.settings), self.job.format)
+                clamped = write_matte(output, matte.with_provenance(settings=self.job.settings), self.job.format)
                 self._write_preview(frame, matte)
             except FbaMatteError as error:
                 self._fail(key, error, lock)
@@ -198,7 +201,7 @@ class Batch:
                 output=str(output),
                 seconds=float(matte.provenance.get("seconds", 0)),
                 recomposition_error=float(np.nanmax(worst)),
-                clamped=stats.clamped,
+                clamped=clamped,
                 nonfinite=int(matte.provenance.get("nonfinite_pixels", 0)),
             )
         )

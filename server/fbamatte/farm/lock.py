@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
-from fbamatte.errors import OutputError
+from fbamatte.errors import OutputError, UnavailableError
+from fbamatte.imaging.matte_exr import TEMPORARY_PREFIX, TEMPORARY_SUFFIX
+
+# A file that nobody has written to for so long belongs to a process that was killed.
+LEFT_BEHIND_S = 3600
 
 if sys.platform == "win32":  # pragma: no cover - exercised on Windows only
     import msvcrt
@@ -33,8 +38,10 @@ class OutputLock:
 
     Raises
     ------
+    UnavailableError
+        If somebody else holds it.
     OutputError
-        If somebody else holds it, or the folder cannot be written.
+        If the folder cannot be written.
     """
 
     def __init__(self, output: Path) -> None:
@@ -53,7 +60,7 @@ class OutputLock:
                 _try_lock(descriptor)
             except OSError:
                 os.close(descriptor)
-                raise OutputError(f"{output}: another process is writing it") from None
+                raise UnavailableError(f"{output}: another process is writing it") from None
             if self._is_current(descriptor):
                 return descriptor
             # its last holder removed the file between our opening and our locking it
@@ -73,3 +80,11 @@ class OutputLock:
             self.path.unlink()
         os.close(self._descriptor)
         self._descriptor = -1
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the unfinished files that killed processes left in a folder."""
+    for path in folder.glob(f"{TEMPORARY_PREFIX}*{TEMPORARY_SUFFIX}"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime > LEFT_BEHIND_S:
+                path.unlink()
