@@ -83,6 +83,8 @@ class InFlight:
         self.begun = self.heard = time.monotonic()
         self.job: Job | None = None
         self.complete = False
+        # Share of the way that the caller was last told of.
+        self.reported = 0.0
         self._settings = settings
         self._memory = memory
         self._lease = lease

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -68,6 +68,8 @@ class ModelPool:
         self._on_event = on_event
         self._entries: OrderedDict[ModelKey, _Entry] = OrderedDict()
         self._failed: dict[ModelKey, tuple[float, FbaMatteError]] = {}
+        # Who waits for a model, in the order of asking.
+        self._line: deque[object] = deque()
         self._changed = threading.Condition()
 
     def loaded(self) -> list[ModelKey]:
@@ -135,18 +137,24 @@ class ModelPool:
         return entry
 
     def _wait_for_place(self, key: ModelKey, check: Callable[[], None]) -> _Entry:
-        """Return a loaded entry, or a new one with room made for it."""
-        while True:
-            check()
-            entry = self._entries.get(key)
-            if entry is None:
-                self._refuse_known_failure(key)
-                size = self._size_of(key)
-                if self._make_room(key, size):
-                    return self._entries.setdefault(key, _Entry(size))
-            elif entry.engine is not None and not entry.retiring:
-                return entry
-            self._changed.wait(POLL_SECONDS)
+        """Return a loaded entry, or a new one with room made for it; who asks first is served first."""
+        turn = object()
+        self._line.append(turn)
+        try:
+            while True:
+                check()
+                entry = self._entries.get(key)
+                if entry is not None and entry.engine is not None and not entry.retiring:
+                    return entry
+                if entry is None and self._line[0] is turn:
+                    self._refuse_known_failure(key)
+                    if self._make_room(key, size := self._size_of(key)):
+                        self._entries[key] = entry = _Entry(size)
+                        return entry
+                self._changed.wait(POLL_SECONDS)
+        finally:
+            self._line.remove(turn)
+            self._changed.notify_all()
 
     def _make_room(self, key: ModelKey, size: int) -> bool:
         if size > self.budget:

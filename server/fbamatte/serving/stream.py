@@ -7,24 +7,16 @@ at a time as fast as the caller takes it. Neither computes anything.
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
 import grpc
 
-from fbamatte.errors import (
-    CancelledError,
-    DeadlineError,
-    FbaMatteError,
-    FrameError,
-    ResourceError,
-    UnavailableError,
-)
+from fbamatte.errors import CancelledError, DeadlineError, FbaMatteError, FrameError, UnavailableError
 from fbamatte.rpc.framing import CHUNK_BYTES, Chunk, Request, Response, split
 from fbamatte.rpc.v1 import matting_pb2 as pb
 from fbamatte.serving.admission import admit, check_key
@@ -33,22 +25,15 @@ from fbamatte.serving.failures import is_permanent
 from fbamatte.serving.inflight import InFlight
 from fbamatte.serving.job import Job
 from fbamatte.serving.leases import StreamLeases
+from fbamatte.serving.open_frames import SLOWEST_BYTES_PER_SECOND, End, OpenFrames
 
-# A caller that moves bytes at all moves this many a second; slower is standing still.
-SLOWEST_BYTES_PER_SECOND = 1 << 20
 _STAGES = {
     "queued": (pb.Progress.STAGE_QUEUED, 0.1),
     "decoding": (pb.Progress.STAGE_DECODING, 0.15),
     "estimating": (pb.Progress.STAGE_ESTIMATING, 0.3),
     "encoding": (pb.Progress.STAGE_ENCODING, 0.9),
 }
-
-
-@dataclass(frozen=True)
-class _End:
-    """The stream is over: well, or with an error."""
-
-    error: FbaMatteError | None = None
+_numbers = itertools.count(1)
 
 
 class MatteStream:
@@ -67,34 +52,31 @@ class MatteStream:
     """
 
     def __init__(self, context: Any, caller: tuple[str, str], desk: Desk, leases: StreamLeases) -> None:
-        self.caller = caller
+        # Connections over a Unix socket have no names of their own.
+        self.caller = (caller[0], caller[1] if caller[1] != "unix:" else f"unix:{next(_numbers)}")
         self._context = context
         self._desk = desk
         self._leases = leases
+        metadata = {item.key: item.value for item in context.invocation_metadata() or ()}
+        self._traceparent = str(metadata.get("traceparent", ""))
         remaining = context.time_remaining()
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        self._traceparent = metadata.get("traceparent", "")
         self._deadline = None if remaining is None else time.monotonic() + remaining
         # What the writer does next: an answer, a progress message, a lease, the end.
-        self._outbox: SimpleQueue[InFlight | pb.MatteResponse | _End] = SimpleQueue()
-        self._frames: dict[str, InFlight] = {}
-        self._changed = threading.Condition()
-        self._ending: _End | None = None
-        self._over = False
-        self._paused_since: float | None = None
+        self._outbox: SimpleQueue[InFlight | pb.MatteResponse | End] = SimpleQueue()
+        self._frames = OpenFrames(self._outbox.put)
+        # Since when the writer has been sending how many bytes.
         self._sending: tuple[float, int] | None = None
-        self._idle_since = time.monotonic()
 
     # The writer, on gRPC's thread.
 
     def run(self, requests: Iterable[Request]) -> Iterator[Response]:
         """Yield the answers to ``requests`` until all are answered or the call is over."""
         if not self._context.add_callback(self.close):
+            self.close()
             return
-        reader = threading.Thread(target=self._read, args=(requests,), name="stream-reader", daemon=True)
-        reader.start()
+        threading.Thread(target=self._read, args=(requests,), name="stream-reader", daemon=True).start()
         try:
-            while not isinstance(item := self._outbox.get(), _End):
+            while not isinstance(item := self._outbox.get(), End):
                 self._sending = time.monotonic(), 0
                 if isinstance(item, InFlight):
                     yield from self._answer(item)
@@ -131,27 +113,29 @@ class MatteStream:
     def _read(self, requests: Iterable[Request]) -> None:
         try:
             for request in requests:
-                if not self._take(request):
+                self._take(request)
+                if not self._frames.takes_more:
                     return
-            self._half_closed()
+            for frame in self._frames.all():
+                if not frame.complete:
+                    self._fail(frame, FrameError(f"{frame.label}: the stream ended before its payload was complete"))
+            self._finish(None)
         except FbaMatteError as error:
             self._finish(error)
         except Exception as error:  # gRPC raises a bare Exception when the call is over
-            if not self._over:
+            if not self._frames.closed:
                 self._desk.crashed("reading a stream", error)
                 self._finish(UnavailableError("the stream broke"))
 
-    def _take(self, request: Request) -> bool:
-        """Take one message; return whether more may come."""
-        self._idle_since = time.monotonic()
+    def _take(self, request: Request) -> None:
+        self._frames.heard()
         if isinstance(request, Chunk):
             self._chunk(request)
-        else:
-            kind = request.WhichOneof("kind")
-            if kind not in self._TAKE:
-                raise FrameError("a message without a kind that this server knows")
-            self._TAKE[kind](self, getattr(request, kind))
-        return self._ending is None and not self._over
+            return
+        kind = request.WhichOneof("kind")
+        if kind not in self._TAKE:
+            raise FrameError("a message without a kind that this server knows")
+        self._TAKE[kind](self, getattr(request, kind))
 
     def _chunk(self, chunk: Chunk) -> None:
         if not 1 <= len(chunk.data) <= CHUNK_BYTES:
@@ -170,39 +154,27 @@ class MatteStream:
             self._desk.refused(header, self.caller, error)
             self._outbox.put(_error(header.key, header.frame_id, error))
             return
-        with self._changed:
-            if self._over:
-                frame.release()
-            else:
-                self._frames[header.key] = frame
+        if not self._frames.add(frame):
+            self._let_go(frame)
 
     def _admit(self, header: pb.FrameHeader) -> InFlight:
         desk = self._desk
         desk.check_serving()
         admitted = admit(header, desk.settings, desk.catalogue)
         desk.scheduler.check_room()
-        self._wait_for_window(admitted.label)
+        self._frames.wait_for_room(desk.settings.frames_in_flight, admitted.label)
         if header.payload == pb.PAYLOAD_KIND_SHARED_MEMORY:
             view = self._leases.take(header.lease, admitted.payload_bytes, admitted.label)
             return InFlight(header, admitted, desk.settings, desk.memory, view)
         # Who waits with a payload half received waits for himself in the end.
-        with self._paused():
+        with self._frames.paused():
             desk.memory.payloads.reserve(
                 admitted.payload_bytes,
                 admitted.priority,
                 admitted.label,
-                wait=lambda: not (self._over or self._partial()),
+                wait=lambda: self._frames.takes_more and not self._frames.has_partial,
             )
         return InFlight(header, admitted, desk.settings, desk.memory)
-
-    def _wait_for_window(self, label: str) -> None:
-        """Let the caller wait until fewer of its frames are in flight."""
-        most = self._desk.settings.frames_in_flight
-        with self._changed, self._paused():
-            while len(self._frames) >= most and not self._over and self._ending is None:
-                if all(not frame.complete for frame in self._frames.values()):
-                    raise ResourceError(f"{label}: {most} frames of this stream are open and none is complete")
-                self._changed.wait()
 
     def _end(self, message: pb.FrameEnd) -> None:
         frame = self._frames.get(message.key)
@@ -214,7 +186,7 @@ class MatteStream:
         self._desk.watcher.stage_ended("receiving", time.monotonic() - frame.begun)
         self._desk.check_serving()
         header, admitted = frame.header, frame.admitted
-        frame.job = Job(
+        job = frame.job = Job(
             work=frame,
             model=admitted.model,
             precision=admitted.precision,
@@ -228,7 +200,7 @@ class MatteStream:
             on_stage=(lambda stage: self._report(frame, stage)) if header.progress else None,
             traceparent=header.traceparent or self._traceparent,
         )
-        self._desk.scheduler.submit(frame.job)
+        self._desk.scheduler.submit(job)
         if header.progress:
             self._report(frame, "queued")
 
@@ -240,11 +212,9 @@ class MatteStream:
 
     def _cancel(self, message: pb.FrameCancel) -> None:
         frame = self._frames.get(message.key)
-        if frame is None:
-            return
-        if frame.job is not None:
+        if frame is not None and frame.job is not None:
             self._desk.scheduler.cancel(frame.job)
-        elif not frame.complete:
+        elif frame is not None:
             self._fail(frame, CancelledError(f"{frame.label}: cancelled by the caller"))
 
     def _lend(self, request: pb.MemoryRequest) -> None:
@@ -267,50 +237,22 @@ class MatteStream:
         except FbaMatteError as error:
             self._fail(frame, error)
 
-    @contextmanager
-    def _paused(self) -> Iterator[None]:
-        """While the server does not read, its caller does not stand still."""
-        begin = self._paused_since = time.monotonic()
-        try:
-            yield
-        finally:
-            pause = time.monotonic() - begin
-            for frame in list(self._frames.values()):
-                frame.begun += pause
-                frame.heard += pause
-            self._paused_since = None
-
-    def _half_closed(self) -> None:
-        for frame in list(self._frames.values()):
-            if not frame.complete:
-                self._fail(frame, FrameError(f"{frame.label}: the stream ended before its payload was complete"))
-        self._finish(None)
-
     # Any thread.
 
     def _done(self, frame: InFlight) -> None:
         """Hand a finished frame to the writer, or clear it away where nobody listens any more."""
-        with self._changed:
-            over = self._over
-            if not over:
-                self._outbox.put(frame)
-        if over:
+        if not self._frames.unless_closed(lambda: self._outbox.put(frame)):
             self._let_go(frame)
 
     def _fail(self, frame: InFlight, error: FbaMatteError) -> None:
         """Answer a frame that never became a job."""
         self._desk.refused(frame.header, self.caller, error)
-        self._forget(frame)
         self._outbox.put(_error(frame.key, frame.admitted.frame_id, error))
+        self._forget(frame)
 
     def _forget(self, frame: InFlight) -> None:
-        with self._changed:
-            self._frames.pop(frame.key, None)
-            self._idle_since = time.monotonic()
-            if self._ending is not None and not self._frames:
-                self._outbox.put(self._ending)
-            self._changed.notify_all()
         self._let_go(frame)
+        self._frames.remove(frame)
 
     def _let_go(self, frame: InFlight) -> None:
         if frame.shared:
@@ -318,16 +260,7 @@ class MatteStream:
         frame.release()
 
     def _finish(self, error: FbaMatteError | None) -> None:
-        """Take no more frames; end the call once those in flight are answered."""
-        with self._changed:
-            if self._ending is not None:
-                return
-            self._ending = _End(error)
-            partial = [frame for frame in self._frames.values() if not frame.complete]
-            if not self._frames:
-                self._outbox.put(self._ending)
-            self._changed.notify_all()
-        for frame in partial:
+        for frame in self._frames.finish(error):
             self._fail(frame, error or CancelledError(f"{frame.label}: cancelled"))
 
     def drain(self, error: FbaMatteError) -> None:
@@ -336,17 +269,12 @@ class MatteStream:
 
     def close(self) -> None:
         """Stop all work for a call that is over, however that came, and free what it holds."""
-        with self._changed:
-            if self._over:
-                return
-            self._over = True
-            frames, self._frames = list(self._frames.values()), {}
-            self._changed.notify_all()
-        self._outbox.put(_End())
+        frames = self._frames.close()
+        if frames is None:
+            return
+        self._outbox.put(End())
         for frame in frames:
-            if frame.job is None:
-                frame.release()
-            elif frame.job.ended:
+            if frame.job is None or frame.job.ended:
                 self._let_go(frame)
             else:
                 self._desk.scheduler.cancel(frame.job)
@@ -362,27 +290,15 @@ class MatteStream:
             # The writer is stuck in the transport: only ending the call gets it out.
             self._context.cancel()
             return
-        for frame in list(self._frames.values()):
+        for frame in self._frames.all():
             if frame.job is not None:
                 self._desk.scheduler.expire(frame.job)
-        with self._changed:
-            if self._paused_since is not None:
-                return
-            slow = next((frame for frame in self._frames.values() if self._is_slow(frame, now)), None)
-            idle = not self._frames and now - self._idle_since > settings.stream_idle_timeout
+        slow = self._frames.slow(now, settings.stall_timeout)
         if slow:
             self._desk.cut(self, "stood still while sending a frame")
             self._finish(DeadlineError(f"{slow.label}: its payload stood still or came too slowly"))
-        elif idle:
+        elif self._frames.idle(now) > settings.stream_idle_timeout:
             self._finish(UnavailableError(f"nothing was asked for {settings.stream_idle_timeout:.0f} s"))
-
-    def _is_slow(self, frame: InFlight, now: float) -> bool:
-        patience = self._desk.settings.stall_timeout
-        allowed = patience + frame.admitted.payload_bytes / SLOWEST_BYTES_PER_SECOND
-        return not frame.complete and (now - frame.heard > patience or now - frame.begun > allowed)
-
-    def _partial(self) -> bool:
-        return any(not frame.complete for frame in list(self._frames.values()))
 
     def _report(self, frame: InFlight, stage: str) -> None:
         job = frame.job
@@ -391,7 +307,14 @@ class MatteStream:
         number, fraction = _STAGES[stage]
         position = self._desk.scheduler.position(job) if stage == "queued" else 0
         progress = pb.Progress(key=frame.key, stage=number, queue_position=position, fraction=fraction)
-        self._outbox.put(pb.MatteResponse(progress=progress))
+
+        def put() -> None:
+            # A lane may be quicker than the thread that queued the frame.
+            if fraction > frame.reported:
+                frame.reported = fraction
+                self._outbox.put(pb.MatteResponse(progress=progress))
+
+        self._frames.unless_closed(put)
 
 
 def _error(key: str, frame_id: str, error: FbaMatteError) -> pb.MatteResponse:
