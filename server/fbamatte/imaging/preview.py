@@ -81,7 +81,8 @@ def contact_sheet(frame: Frame, matte: Matte, *, title: str = "") -> Pixels:
     facts = _plain(_facts(frame, matte))
     draw.text((SHEET_WIDTH - MARGIN, 48), facts, QUIET, _font(15), "rs")
     room = SHEET_WIDTH - 2 * MARGIN - GUTTER - _font(15).getlength(facts)
-    draw.text((MARGIN, 48), _fit(_plain(title or Path(frame.name).name or frame.label), room, 26), HEAD, _font(26), "ls")
+    heading = _plain(title or Path(frame.name).name or frame.label)
+    draw.text((MARGIN, 48), _fit(heading, room, 26), HEAD, _font(26), "ls")
     for index, panel in enumerate(panels):
         x = MARGIN + index % COLUMNS * (PANEL_WIDTH + GUTTER)
         y = HEADER + index // COLUMNS * (LABEL + cell + GUTTER)
