@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -16,12 +17,14 @@ from fbamatte.compositing import trimap as trimaps
 from fbamatte.engine.overlap import overlap
 from fbamatte.engine.repair import replace_nonfinite
 from fbamatte.engine.solve import in_linear_light
-from fbamatte.errors import FbaMatteError, ResourceError
+from fbamatte.errors import FbaMatteError, InternalError, ResourceError
 from fbamatte.frame import Frame, Matte
 from fbamatte.imaging import color
 from fbamatte.imaging.digest import digest
 from fbamatte.models import registry
 from fbamatte.models.base import Estimate, Estimator, ModelInfo
+
+log = logging.getLogger(__name__)
 
 Plane = NDArray[np.float32]
 OnError = Callable[[Frame, FbaMatteError], None]
@@ -240,5 +243,9 @@ def _guarded(stage: Callable[[In], Out], frame_of: Callable[[In], Frame]) -> Cal
             return stage(item)
         except FbaMatteError as error:
             return _Failed(frame_of(item), error)
+        except Exception as error:  # our own mistake in one frame must not cost the others
+            frame = frame_of(item)
+            log.exception("%s", frame.label)
+            return _Failed(frame, InternalError(f"{frame.label}: {type(error).__name__}: {error}"))
 
     return run

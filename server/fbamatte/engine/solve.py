@@ -5,19 +5,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fbamatte.compositing.over import over
+from fbamatte.compositing.colours import colours
 from fbamatte.compositing.recomposition import recompose, solve_alpha
 from fbamatte.imaging import color
 from fbamatte.models.base import Estimate
 
 Plane = NDArray[np.float32]
 
-# Where F and B differ by less than about this share of their brightness, linear and encoded light agree.
-SAME_COLOUR = 1e-3
-
 
 def in_linear_light(plate: Plane, encoded: Plane, estimate: Estimate) -> tuple[Plane, Plane, Plane]:
     """Return α, F and B that obey C = αF + (1−α)B exactly.
+
+    A network's F and B say where on the line between them the plate lies: α is solved again from
+    them. Colours that were themselves fitted to α cannot say so; then α stays and they are fitted
+    again, in the light in which the equation holds.
 
     Parameters
     ----------
@@ -28,11 +29,12 @@ def in_linear_light(plate: Plane, encoded: Plane, estimate: Estimate) -> tuple[P
     estimate : Estimate
         What the estimator made of it.
     """
-    foreground, background = _decoded(estimate.foreground, encoded), _decoded(estimate.background, encoded)
-    # what the estimator thinks the plate is, in linear light: there its α has another value
-    mixed = color.decode(over(estimate.foreground, estimate.alpha, estimate.background))
-    linear = solve_alpha(mixed, estimate.alpha, foreground, background, prior=SAME_COLOUR)
-    alpha = solve_alpha(plate, linear, foreground, background)
+    if estimate.fitted:
+        alpha = estimate.alpha
+        foreground, background = colours(plate, alpha)
+    else:
+        foreground, background = _decoded(estimate.foreground, encoded), _decoded(estimate.background, encoded)
+        alpha = solve_alpha(plate, estimate.alpha, foreground, background)
     return alpha, *recompose(plate, alpha, foreground, background)
 
 

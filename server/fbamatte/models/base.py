@@ -24,11 +24,15 @@ class Estimate:
     foreground, background : ndarray, shape (H, W, 3), float32
         Straight, in [0, 1]. Where alpha is 1 the foreground is the picture, where alpha is 0 the
         background is; elsewhere both are estimates, never undefined.
+    fitted : bool
+        Whether F and B were fitted to the picture for this very alpha. Such colours recompose it
+        whatever alpha is, so they are no evidence about it.
     """
 
     alpha: Array
     foreground: Array
     background: Array
+    fitted: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class ClosedForm:
         solid, empty = alpha == 1, alpha == 0
         foreground[solid] = image[solid]
         background[empty] = image[empty]
-        return Estimate(alpha, foreground, background)
+        return Estimate(alpha, foreground, background, fitted=True)
 
     def close(self) -> None:
         """Nothing is held."""
