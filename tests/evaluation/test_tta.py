@@ -126,6 +126,7 @@ def test_alpha_is_averaged_in_linear_light():
     linear = np.linspace(0.1, 0.9, 32, dtype=np.float32)[None, :, None] * np.ones((8, 1, 3), np.float32)
     trimap = np.full((8, 32), 0.5, np.float32)
     trimap[0], trimap[-1] = 0, 1
+    linear[0], linear[-1] = 0, 1
     estimate = Augmented(BlackAndWhite(), "flip").estimate(color.encode(linear), trimap)
     encoded_error = np.abs(color.encode(linear) - linear)[1:-1, :, 0].mean()
     # Held a little by the display-light estimate, as the solver's prior has it.

@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
-from fbamatte.compositing.recomposition import recompose, solve_alpha
+from fbamatte.compositing.recomposition import recompose
 from fbamatte.compositing.trimap import UNKNOWN
+from fbamatte.engine.solve import in_linear_light
 from fbamatte.errors import UsageError
 from fbamatte.imaging import color
 from fbamatte.models.base import Estimate, Estimator, ModelInfo
@@ -151,32 +152,37 @@ class Augmented:
         total = sum(augmentation.weight for augmentation in self.augmentations)
         alpha = np.zeros(trimap.shape, np.float32)
         foreground, background = np.zeros_like(plate), np.zeros_like(plate)
+        fitted = False
         for augmentation in self.augmentations:
             weight = np.float32(augmentation.weight / total)
-            a, f, b = self._solved(plate, image, trimap, augmentation)
+            seen = self._seen(plate, image, trimap, augmentation)
+            a, f, b = self._solved(plate, image, seen)
             alpha += weight * a
             foreground += weight * f
             background += weight * b
+            fitted = seen.fitted
         alpha[trimap <= 0], alpha[trimap >= 1] = 0, 1
-        # An average of products is no product of averages: agree with the picture once more.
+        # An average of products is no product of averages: agree with the picture once more. Whoever solves α from
+        # these F and B then finds the average again.
         foreground, background = recompose(plate, alpha, foreground, background)
-        return Estimate(alpha, self._from_light(foreground), self._from_light(background))
+        return Estimate(alpha, self._from_light(foreground), self._from_light(background), fitted)
 
-    def _solved(
-        self, plate: Plane, image: Plane, trimap: Plane, augmentation: Augmentation
-    ) -> tuple[Plane, Plane, Plane]:
-        """Return one augmentation's α, F and B in the equation's light, recomposing the plate exactly."""
-        seen = self._estimator.estimate(*self._scaled(plate, image, trimap, augmentation))
+    def _seen(self, plate: Plane, image: Plane, trimap: Plane, augmentation: Augmentation) -> Estimate:
+        """Return what the estimator says of one view, in the picture's own geometry."""
+        answer = self._estimator.estimate(*self._scaled(plate, image, trimap, augmentation))
         rows, columns = trimap.shape
         alpha, foreground, background = (
             np.clip(_resize(augmentation.back(part), (columns, rows)), 0, 1)
-            for part in (seen.alpha, seen.foreground, seen.background)
+            for part in (answer.alpha, answer.foreground, answer.background)
         )
-        foreground, background = self._to_light(foreground), self._to_light(background)
         alpha[trimap <= 0], alpha[trimap >= 1] = 0, 1
+        return Estimate(alpha, foreground, background, answer.fitted)
+
+    def _solved(self, plate: Plane, image: Plane, seen: Estimate) -> tuple[Plane, Plane, Plane]:
+        """Return one view's α, F and B in the equation's light, recomposing the plate exactly."""
         if self._light == "linear":
-            alpha = solve_alpha(plate, alpha, foreground, background)
-        return alpha, *recompose(plate, alpha, foreground, background)
+            return in_linear_light(plate, image, seen)
+        return seen.alpha, *recompose(plate, seen.alpha, seen.foreground, seen.background)
 
     def _scaled(self, plate: Plane, image: Plane, trimap: Plane, augmentation: Augmentation) -> tuple[Plane, Plane]:
         if augmentation.scale == 1:
