@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float32]
-_Work = Callable[[Array, Array], None]
+Work = Callable[[Array, Array], None]
 
 BLACK = 1 / 64  # encoded black: room below it for negative light
 TOE_SLOPE = 1 / 8
@@ -70,7 +70,7 @@ SHOULDER_GAIN = _shoulder_gain()
 SHOULDER_SCALE = SHOULDER_GAIN / _middle_slope(SHOULDER_START)
 
 # Pieces of an array that fit into the processor's cache with all their intermediates.
-_BLOCK = 1 << 15
+_BLOCK = 1 << 14
 _F = np.float32
 
 
@@ -121,7 +121,7 @@ def encode_slope(linear: ArrayLike) -> Array:
     return _blockwise(linear, _slope_block)
 
 
-def _blockwise(values: ArrayLike, work: _Work) -> Array:
+def _blockwise(values: ArrayLike, work: Work) -> Array:
     flat = np.ascontiguousarray(values, _F).reshape(-1)
     result = np.empty_like(flat)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -130,7 +130,27 @@ def _blockwise(values: ArrayLike, work: _Work) -> Array:
     return result.reshape(np.shape(values))
 
 
+# Each piece is a term that stays constant beyond its own ends, so that the terms add up: choosing per
+# pixel would cost ten times as much as computing. Constant means to the last bit: what a pixel becomes
+# does not depend on its neighbours. Terms that nothing needs are left out; "not all above" instead of
+# "any below" because a NaN is neither.
+
+
 def _encode_block(x: Array, out: Array) -> None:
+    _middle_term(x, out)
+    out -= _MIDDLE_START
+    out += _DARK_END if x.min() >= BEND_END else _dark_term(x)
+    if not x.max() <= SHOULDER_START:
+        t = np.maximum(x, _F(SHOULDER_START))
+        t -= _F(SHOULDER_START)
+        t *= _F(1 / SHOULDER_SCALE)
+        t += _F(1)
+        np.log(t, out=t)
+        t *= _F(SHOULDER_GAIN)
+        out += t
+
+
+def _middle_term(x: Array, out: Array) -> None:
     s = np.clip(x, _F(BEND_END), _F(SHOULDER_START))
     np.sqrt(s, out=s)
     np.multiply(s, _F(A), out=out)
@@ -139,40 +159,81 @@ def _encode_block(x: Array, out: Array) -> None:
     out += _F(C)
     s += _F(D)
     out /= s
-    dark = x < _F(BEND_END)
-    if dark.any():
-        t = np.clip(x, _F(0), _F(BEND_END)) * _F(1 / BEND_END)
-        u = t * (_F(1) - t)
-        bend = _F(BEND_RISE) * (_F(BEND_CHORD) * t * t + _F(TOE_SLOPE) * u) / (_F(BEND_CHORD) + _F(BEND_K) * u)
-        np.copyto(out, _F(BLACK) + bend + _F(TOE_SLOPE) * np.minimum(x, _F(0)), where=dark)
-    bright = x > _F(SHOULDER_START)
-    if bright.any():
-        t = (np.maximum(x, _F(SHOULDER_START)) - _F(SHOULDER_START)) * _F(1 / SHOULDER_SCALE)
-        t += _F(1)
-        np.copyto(out, _F(SHOULDER_BASE) + _F(SHOULDER_GAIN) * np.log(t), where=bright)
+
+
+def _dark_term(x: Array) -> Array:
+    t = np.clip(x, _F(0), _F(BEND_END))
+    t *= _F(1 / BEND_END)
+    u = t * (_F(1) - t)
+    t *= t
+    t *= _F(BEND_RISE * BEND_CHORD)
+    t += _F(BEND_RISE * TOE_SLOPE) * u
+    u *= _F(BEND_K)
+    u += _F(BEND_CHORD)
+    t /= u
+    t += _F(BLACK)
+    t += np.minimum(x, _F(0)) * _F(TOE_SLOPE)
+    return t
 
 
 def _decode_block(e: Array, out: Array) -> None:
-    m = np.clip(e, _F(BEND_TOP), _F(SHOULDER_BASE))
-    product = m * _F(D) - _F(C)
-    half = _F(B) - m
-    root = np.sqrt(half * half + _F(4 * A) * product)
-    root += half
-    np.divide(product, root, out=out)
+    _middle_inverse(e, out)
+    out -= _MIDDLE_INVERSE_START
+    out += _DARK_INVERSE_END if e.min() >= BEND_TOP else _dark_inverse(e)
+    if not e.max() <= _SHOULDER_BASE:
+        t = np.maximum(e, _SHOULDER_BASE)
+        t -= _SHOULDER_BASE
+        t *= _F(1 / SHOULDER_GAIN)
+        np.exp(t, out=t)
+        t -= _F(1)
+        t *= _F(SHOULDER_SCALE)
+        out += t
+
+
+def _middle_inverse(e: Array, out: Array) -> None:
+    m = np.clip(e, _F(BEND_TOP), _SHOULDER_BASE)
+    product = m * _F(D)
+    product -= _F(C)
+    np.subtract(_F(B), m, out=m)
+    np.multiply(m, m, out=out)
+    out += _F(4 * A) * product
+    np.sqrt(out, out=out)
+    out += m
+    np.divide(product, out, out=out)
     out *= out
     out *= _F(4)
-    dark = e < _F(BEND_TOP)
-    if dark.any():
-        y = np.clip((e - _F(BLACK)) * _F(1 / BEND_RISE), _F(0), _F(1))
-        p = _F(TOE_SLOPE) - y * _F(BEND_K)
-        t = p + np.sqrt(p * p + _F(4 * BEND_CHORD) * y * (_F(BEND_CHORD) - p))
-        bend = y * _F(2 * BEND_CHORD * BEND_END) / t
-        np.copyto(out, bend + np.minimum(e - _F(BLACK), _F(0)) * _F(1 / TOE_SLOPE), where=dark)
-    bright = e > _F(SHOULDER_BASE)
-    if bright.any():
-        t = np.exp((np.maximum(e, _F(SHOULDER_BASE)) - _F(SHOULDER_BASE)) * _F(1 / SHOULDER_GAIN))
-        t -= _F(1)
-        np.copyto(out, _F(SHOULDER_START) + _F(SHOULDER_SCALE) * t, where=bright)
+
+
+def _dark_inverse(e: Array) -> Array:
+    y = e - _F(BLACK)
+    toe = np.minimum(y, _F(0))
+    y *= _F(1 / BEND_RISE)
+    np.clip(y, _F(0), _F(1), out=y)
+    p = _F(TOE_SLOPE) - y * _F(BEND_K)
+    root = y * (_F(BEND_CHORD) - p)
+    root *= _F(4 * BEND_CHORD)
+    root += p * p
+    np.sqrt(root, out=root)
+    root += p
+    y *= _F(2 * BEND_CHORD * BEND_END)
+    y /= root
+    toe *= _F(1 / TOE_SLOPE)
+    y += toe
+    return y
+
+
+def _at_end(term: Work, value: float) -> np.float32:
+    """Return what a term is, in single precision, beyond the end that ``value`` lies past."""
+    result = np.empty(1, _F)
+    term(np.full(1, value, _F), result)
+    return _F(result[0])
+
+
+_MIDDLE_START = _at_end(_middle_term, 0.0)
+_DARK_END = _F(_dark_term(np.ones(1, _F))[0])
+_SHOULDER_BASE = _at_end(_middle_term, 1.0) - _MIDDLE_START + _DARK_END
+_MIDDLE_INVERSE_START = _at_end(_middle_inverse, 0.0)
+_DARK_INVERSE_END = _F(_dark_inverse(np.ones(1, _F))[0])
 
 
 def _slope_block(x: Array, out: Array) -> None:

@@ -23,7 +23,7 @@ from fbamatte.imaging import attributes
 from fbamatte.imaging.exr_chunks import extract_part, replace_attributes
 from fbamatte.imaging.exr_header import DEFAULT_LIMITS, ChannelInfo, FileHeader, Limits, PartHeader, read_header
 from fbamatte.imaging.exr_select import STRUCTURAL, channel_names, choose, views_of
-from fbamatte.imaging.image import Image, Plane
+from fbamatte.imaging.image import AsFloat, Image, Plane
 from fbamatte.imaging.quiet import captured_stdout
 
 __all__ = ["COMPRESSIONS", "DEFAULT_LIMITS", "HALF_MAX", "Limits", "encode_exr", "read_exr", "write_exr"]
@@ -94,9 +94,7 @@ def _read_stream(stream: BinaryIO, name: str, part: str | int | None, view: str,
     kept = channel_names(chosen, view, layer, name)
     skipped = _unusable(chosen, kept, name)
     planes = _decode(extract_part(stream, header, chosen, name), name)
-    channels = {
-        picture: np.ascontiguousarray(planes[own], np.float32) for own, picture in kept.items() if own not in skipped
-    }
+    channels = AsFloat({picture: planes[own] for own, picture in kept.items() if own not in skipped})
     return _image(header, chosen, channels, view, name, {kept[own]: why for own, why in skipped.items()})
 
 

@@ -183,7 +183,11 @@ class _Cursor:
 
 def _read_attributes(cursor: _Cursor, limits: Limits) -> dict[str, Typed]:
     found: dict[str, Typed] = {}
+    count = 0
     while attribute := cursor.string():
+        count += 1
+        if count > limits.attributes:
+            raise ImageReadError(f"{cursor.name}: more than {limits.attributes} attributes; refused")
         kind = cursor.string()
         size = cursor.number("<i")
         if size < 0:
@@ -197,8 +201,6 @@ def _read_attributes(cursor: _Cursor, limits: Limits) -> dict[str, Typed]:
         except FrameError as error:
             raise ImageReadError(f"{cursor.name}: {error}") from None
         found[attribute] = (kind, data)
-        if len(found) > limits.attributes:
-            raise ImageReadError(f"{cursor.name}: more than {limits.attributes} attributes; refused")
     return found
 
 

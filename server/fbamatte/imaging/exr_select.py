@@ -54,10 +54,12 @@ def channel_names(part: PartHeader, view: str, layer: str, name: str) -> dict[st
     views = views_of(part)
     if view and views and view not in views:
         raise ImageReadError(f"{name}: no view {view!r}; views are {', '.join(views)}")
+    if view and not views and any(channel.name.split(".")[-2:-1] == [view] for channel in part.channels):
+        views = ("", view)  # named after the view all the same: what bears no view's name is another one's
     kept: dict[str, str] = {}
     for channel in part.channels:
         own_view, bare = _split_view(channel.name, views)
-        if views and own_view and own_view != (view or views[0]):
+        if own_view is not None and own_view != (view or views[0]):
             continue
         if not layer:
             kept[channel.name] = bare
@@ -108,12 +110,13 @@ def _pictureness(part: PartHeader) -> tuple[int, int]:
     return rank, -part.index
 
 
-def _split_view(channel: str, views: Sequence[str]) -> tuple[str, str]:
-    """Return (view, name without it): the view stands before the last dot, "diffuse.left.R".
+def _split_view(channel: str, views: Sequence[str]) -> tuple[str | None, str]:
+    """Return (view, name without it); the view stands before the last dot, as in "diffuse.left.R".
 
-    OpenEXR, "Storing Multi-View Images": a channel of no layer and no view belongs to the default one.
+    OpenEXR, "Storing Multi-View Images": a channel of no layer and no view belongs to the default
+    view, one of a layer without a view to all of them (None).
     """
     pieces = channel.split(".")
     if len(pieces) > 1 and pieces[-2] in views:
         return pieces[-2], ".".join(pieces[:-2] + pieces[-1:])
-    return (views[0] if views and len(pieces) == 1 else ""), channel
+    return (views[0] if views and len(pieces) == 1 else None), channel

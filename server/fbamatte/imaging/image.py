@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,25 @@ Plane = NDArray[np.float32]
 
 # Where a trimap or roto is looked for, in this order.
 MATTE_CHANNELS = ("fba_trimap.A", "A", "Y", "R", "G", "B")
+
+
+class AsFloat(Mapping[str, Plane]):
+    """Planes of half or float that become float32 when asked for: most layers of a render never are."""
+
+    def __init__(self, planes: Mapping[str, NDArray[Any]]) -> None:
+        self._planes = planes
+
+    def __getitem__(self, name: str) -> Plane:
+        return np.ascontiguousarray(self._planes[name], np.float32)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._planes
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._planes)
+
+    def __len__(self) -> int:
+        return len(self._planes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +90,10 @@ class Image:
         ImageReadError
             If there is no colour, or more than one layer could be meant.
         """
-        names = self._rgb_names()
-        return np.stack([self.channels[name] for name in names], axis=-1)
+        picture = np.empty((self.data_window.height, self.data_window.width, 3), np.float32)
+        for i, name in enumerate(self._rgb_names()):
+            picture[..., i] = self.channels[name]
+        return picture
 
     def matte_plane(self) -> Plane:
         """Return the plane that a trimap or roto file means.

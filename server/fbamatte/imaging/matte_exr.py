@@ -40,7 +40,9 @@ PROVENANCE = "fbamatte/"
 TEMPORARY_PREFIX, TEMPORARY_SUFFIX = ".fbamatte-", ".part"
 MATTE_CHANNELS = frozenset(["A", *(f"{layer}.{c}" for layer in ("fba_fg", "fba_bg") for c in "RGB")])
 
-_FULL_DISK = frozenset([errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE])
+# A disk that is full or a server that hiccups may be well again in a minute. Not all systems know all of these.
+_PASSING = ("ENOSPC", "EDQUOT", "ENOMEM", "EMFILE", "ENFILE", "EIO", "ESTALE", "ETIMEDOUT")
+_WORTH_RETRYING = frozenset(getattr(errno, name, None) for name in _PASSING)
 
 
 @dataclass(frozen=True)
@@ -230,7 +232,7 @@ def _named_errors(target: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = f"{target}: cannot be written: {error.strerror or error}"
-        raise (ResourceError if error.errno in _FULL_DISK else OutputError)(reason) from error
+        raise (ResourceError if error.errno in _WORTH_RETRYING else OutputError)(reason) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -42,12 +42,16 @@ def captured_stdout() -> Iterator[Callable[[], str]]:
             _active = _PerThread(sys.stdout)
             sys.stdout = _active
         router = _active
+        outer = router.caught.get(me)
         router.caught[me] = pieces
     try:
         yield lambda: "".join(pieces)
     finally:
         with _lock:
-            del router.caught[me]
+            if outer is None:
+                del router.caught[me]
+            else:
+                router.caught[me] = outer
             if not router.caught:
                 # Somebody else may have put their own stream in meanwhile: leave that one alone.
                 if sys.stdout is router:

@@ -114,7 +114,8 @@ def canonical(name: str) -> str:
     within = [key for key in names if name.lower() in key] if name.strip() else []
     close = list(dict.fromkeys(names[key] for key in [*within, *near]))[:6]
     hint = f"close names: {', '.join(close)}" if close else f"for example {', '.join(_linear_spaces()[:4])}"
-    raise UsageError(f"colour space {name!r} is unknown to {config().getName() or 'the configuration'}; {hint}")
+    known_as = config().getName() or os.environ.get("OCIO", "")
+    raise UsageError(f"colour space {name!r} is unknown to {known_as}; {hint}")
 
 
 @_per_config
@@ -205,7 +206,7 @@ def config() -> Any:
 def _load(source: str) -> Any:
     try:
         return ocio.Config.CreateFromFile(source)
-    except ocio.Exception as error:
+    except (ocio.Exception, ocio.ExceptionMissingFile) as error:
         raise UsageError(f"OCIO configuration {source}: {error}") from error
 
 
