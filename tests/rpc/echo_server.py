@@ -6,6 +6,7 @@ It speaks the protocol as the .proto says, over real sockets, and can be told to
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -29,13 +30,14 @@ class Behaviour:
     seconds: float = 0.0
     lease_bytes: int = 1 << 30
     health: int = health.SERVING
-    before_stream: Callable[[grpc.ServicerContext], None] = lambda context: None
-    on_frame: Callable[[pb.FrameHeader, grpc.ServicerContext], pb.FrameError | None] = lambda header, context: None
+    lose_segments: bool = False
+    before_stream: Callable[[Any], None] = lambda _context: None
+    on_frame: Callable[[pb.FrameHeader, Any], pb.FrameError | None] = lambda _header, _context: None
+    on_work: Callable[[pb.FrameHeader], pb.FrameError | None] = lambda _header: None
     headers: list[pb.FrameHeader] = field(default_factory=list)
     metadata: list[dict[str, str]] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
     streams_ended: int = 0
-    memory_held: int = 0
 
 
 class EchoServicer:
@@ -69,20 +71,27 @@ class EchoServicer:
                     if frames.pop(request.cancel.key, None):
                         yield _error(request.cancel.key, "CANCELLED", "cancelled")
                 elif kind == "memory_request":
-                    yield pb.MatteResponse(memory_lease=leases.grant(request.memory_request))
+                    yield pb.MatteResponse(memory_lease=self._grant(request.memory_request, leases))
                 elif kind == "memory_release":
                     leases.release(request.memory_release.lease)
         finally:
             leases.close()
             behaviour.streams_ended += 1
 
-    def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:  # noqa: N802
+    def ListModels(self, _request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:  # noqa: N802
         self._authenticate(context)
         return pb.ListModelsResponse(models=[pb.Model(name="echo", commercial=True)], default_model="echo")
 
-    def GetServerInfo(self, request: pb.GetServerInfoRequest, context: Any) -> pb.GetServerInfoResponse:  # noqa: N802
+    def GetServerInfo(self, _request: pb.GetServerInfoRequest, context: Any) -> pb.GetServerInfoResponse:  # noqa: N802
         self._authenticate(context)
         return pb.GetServerInfoResponse(version="0.0.echo", state=pb.SERVER_STATE_SERVING, default_model="echo")
+
+    def _grant(self, request: pb.MemoryRequest, leases: memory.Leases) -> pb.MemoryLease:
+        lease = leases.grant(request)
+        if self.behaviour.lose_segments and lease.segment:
+            # As it is for a caller in another container.
+            (memory.FOLDER / lease.segment).unlink()
+        return lease
 
     def _authenticate(self, context: Any) -> None:
         given = dict(context.invocation_metadata()).get("authorization", "")
@@ -112,6 +121,11 @@ class EchoServicer:
         if header.progress:
             at = pb.Progress(key=key, stage=pb.Progress.STAGE_ESTIMATING, fraction=0.5)
             yield pb.MatteResponse(progress=at)
+        failure = self.behaviour.on_work(header)
+        if failure is not None:
+            failure.key = key
+            yield pb.MatteResponse(error=failure)
+            return
         time.sleep(self.behaviour.seconds)
         try:
             if header.payload == pb.PAYLOAD_KIND_EXR:
@@ -135,22 +149,20 @@ def _exr_answer(header: pb.FrameHeader, content: memoryview) -> Iterator[framing
 def _planes_answer(
     header: pb.FrameHeader, payload: layout.Payload | None, leases: memory.Leases
 ) -> Iterator[framing.Response]:
-    from fbamatte.rpc import pixels
+    # A frame of EXR bytes needs no numpy here either.
+    from fbamatte.rpc import pixels  # noqa: PLC0415
 
     label, shared = codec.info_label(header.info), payload is None
-    if shared:
-        content = leases.take(header.lease, layout.payload_bytes(header, label), label)
-    else:
-        content = payload.finish()
+    content = leases.take(header.lease, layout.payload_bytes(header, label), label) if shared else payload.finish()
     frame = pixels.read_frame(header, content)
     provenance = {"model": header.model or "echo", "seconds": 0.25}
     matte = Matte.for_frame(frame, frame.trimap, frame.plate, frame.plate, provenance)
     planes = pixels.answer_planes(header, header.planes.width, header.planes.height)
-    yield_header = pixels.matte_header(matte, planes, header.key, header.frame_id, shared=shared)
+    answer = pixels.matte_header(matte, planes, header.key, header.frame_id, shared=shared)
     if shared:
         pixels.to_lease(content, matte, planes)
         leases.give(header.lease)
-    yield pb.MatteResponse(header=yield_header)
+    yield pb.MatteResponse(header=answer)
     if not shared:
         yield from framing.split(header.key, pixels.to_buffers(matte, planes))
     yield pb.MatteResponse(end=pb.FrameEnd(key=header.key))
@@ -171,9 +183,7 @@ def _health_handler(behaviour: Behaviour) -> Any:
 
 
 @contextlib.contextmanager
-def serve(
-    behaviour: Behaviour | None = None, address: str = "127.0.0.1:0", credentials: Any = None
-) -> Iterator[str]:
+def serve(behaviour: Behaviour | None = None, address: str = "127.0.0.1:0", credentials: Any = None) -> Iterator[str]:
     """Run the server; gives the address that a client uses."""
     behaviour = behaviour or Behaviour()
     options = [("grpc.max_receive_message_length", framing.MESSAGE_BYTES), ("grpc.so_reuseport", 0)]
@@ -197,3 +207,10 @@ def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
             return True
         threading.Event().wait(0.01)
     return condition()
+
+
+if __name__ == "__main__":
+    # Run by itself, to be killed: python echo_server.py ADDRESS SECONDS_PER_FRAME
+    with serve(Behaviour(seconds=float(sys.argv[2])), sys.argv[1]) as where:
+        print(where, flush=True)
+        threading.Event().wait()

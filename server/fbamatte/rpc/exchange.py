@@ -25,7 +25,7 @@ RETRY_STREAM = frozenset({"OK", "UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL",
 proxy says when a replica dies, CANCELLED what other proxies say; OK: the server hung up politely."""
 RETRY_FRAME = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED"})
 MOST_ATTEMPTS = 6
-"""Times that a frame may break its stream, or find no room without being told when to come back."""
+"""Times that a frame may be there when its stream breaks, or run out of memory."""
 
 
 class Exchange:
@@ -121,7 +121,8 @@ class Exchange:
             self._give_up(flight, error)
             return
         header.frame_id = flight.frame_id
-        header.progress = self._settings.on_progress is not None
+        # Also tells a frame that found no place from one that ran out of memory.
+        header.progress, flight.worked = True, False
         if flight.deadline != float("inf"):
             header.timeout_ms = max(1, int((flight.deadline - time.monotonic()) * 1000))
         self._flying[flight.key] = flight
@@ -176,6 +177,7 @@ class Exchange:
         flight = self._flying.get(event.key)
         if flight is None or flight.route is None:
             return
+        flight.worked |= event.progress.stage in (pb.Progress.STAGE_ESTIMATING, pb.Progress.STAGE_ENCODING)
         stage = pb.Progress.Stage.Name(event.progress.stage)[len("STAGE_") :].lower()
         at = FrameProgress(stage, event.progress.queue_position, event.progress.fraction, flight.route.endpoint.name)
         self._report(flight, at)
@@ -190,12 +192,13 @@ class Exchange:
         if error.code not in RETRY_FRAME or error.permanent:
             self._give_up(flight, from_status(error.code, message))
             return
-        if error.code == "UNAVAILABLE":
+        if error.code == "UNAVAILABLE" and route.up:
             # Draining: what it has it finishes, what comes next goes elsewhere.
             route.fail(error.message)
-        elif not error.retry_after_ms:
-            flight.attempts += 1
-        wait = error.retry_after_ms / 1000 * random.uniform(1.0, 1.5) or delay(flight.attempts)
+        flight.refusals += 1
+        # A full queue is worth waiting for as long as the deadline allows, a frame that fits nowhere is not.
+        flight.attempts += flight.worked
+        wait = error.retry_after_ms / 1000 * random.uniform(1.0, 1.5) or delay(flight.refusals)
         self._again(flight, wait, from_status(error.code, message))
 
     def _checked(self, event: Checked) -> None:
@@ -219,8 +222,9 @@ class Exchange:
             route.fail(event.details or "the server ended the stream")
         for flight in lost:
             self._land(flight.key)
-            # A server that was never reached tells nothing about the frame.
-            flight.attempts += event.talked or event.code == "INTERNAL"
+            # A server that was never reached, or had no room, tells nothing about the frame.
+            seen = flight.key in event.reached and event.code != "RESOURCE_EXHAUSTED"
+            flight.attempts += seen or event.code == "INTERNAL"
             self._again(flight, 0.0, UnavailableError(f"{flight.job.label}: {message}"))
 
     # A frame's fate

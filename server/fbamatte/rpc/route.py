@@ -64,6 +64,8 @@ class Flight:
     deadline: float
     frame_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     attempts: int = 0
+    refusals: int = 0
+    worked: bool = False
     not_before: float = 0.0
     route: Optional[Route] = None
     key: str = ""

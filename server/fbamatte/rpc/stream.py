@@ -45,12 +45,12 @@ class Progressed(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """The stream is over: ``code`` is a gRPC status name. ``talked``: it had been answered at all."""
+    """The stream is over: ``code`` is a gRPC status name. ``reached``: keys of frames that the server has seen."""
 
     stream: Stream
     code: str
     details: str
-    talked: bool
+    reached: frozenset[str]
 
 
 @dataclass
@@ -63,6 +63,7 @@ class _Open:
     payload: Optional[layout.Payload] = None
     segment: Optional[Segment] = None
     lease: str = ""
+    reached: bool = False
 
 
 @dataclass
@@ -158,6 +159,8 @@ class Stream:
     def _inline(self, opened: _Open) -> Iterator[framing.Request]:
         key = opened.header.key
         yield pb.MatteRequest(header=opened.header)
+        # gRPC asks for the next message when it has written the one before to an open connection.
+        opened.reached = True
         for chunk in framing.split(key, opened.job.buffers()):
             # Refused or given up: the rest is not worth sending.
             if key not in self._frames:
@@ -178,16 +181,15 @@ class Stream:
         header.CopyFrom(opened.header)
         header.payload, header.lease = pb.PAYLOAD_KIND_SHARED_MEMORY, opened.lease
         yield pb.MatteRequest(header=header)
+        opened.reached = True
         yield pb.MatteRequest(end=pb.FrameEnd(key=header.key))
 
     # Receiving
 
     def _receive(self) -> None:
-        talked = False
         code, details = "OK", ""
         try:
             for message in self._call:
-                talked = True
                 self._dispatch(message)
         except grpc.RpcError as error:
             code, details = error.code().name, error.details() or ""
@@ -196,8 +198,9 @@ class Stream:
             code, details = "INTERNAL", f"{type(error).__name__}: {error}"
         finally:
             self._outbox.put(None)
+            reached = frozenset(key for key, opened in self._frames.items() if opened.reached)
             self._forget()
-            self._post(Ended(self, code, details, talked))
+            self._post(Ended(self, code, details, reached))
 
     def _dispatch(self, message: framing.Response) -> None:
         if isinstance(message, framing.Chunk):
