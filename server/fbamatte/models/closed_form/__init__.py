@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def create(device: str, precision: str) -> ClosedForm:
-    """Return the estimator, its loops compiled. It computes on the CPU in float, whatever is asked for."""
+    """Return the estimator, its loops compiled. It computes on the CPU in fp32, whatever is asked for."""
     if device not in ("auto", "cpu") or precision not in ("auto", "fp32"):
         log.warning("closed-form computes on the CPU in fp32; %s and %s are not used", device, precision)
     _compile()

@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 PRIORS = (1e-10, 1e-7, 1e-4)
 """Weights of the pull towards 0.5, tried in turn until the matrix factorises."""
 
-MAX_UNKNOWNS = 1_500_000
-"""Unknowns solved in one piece: about 2.5 GB. More are solved in blocks around a coarse solution."""
+MAX_UNKNOWNS = 3_000_000
+"""Unknowns solved in one piece: about 5 GB. More are solved in blocks around a coarse solution."""
 
 BLOCK, OVERLAP = 768, 96
 """Side of a block, and how far beyond it a block's own solve reaches, in pixels."""

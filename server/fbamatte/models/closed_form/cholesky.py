@@ -23,7 +23,7 @@ from fbamatte.models.closed_form.dissection import Front
 from fbamatte.models.closed_form.jit import kernel
 from fbamatte.models.closed_form.laplacian import Doubles, Ids, System
 
-MANY_THREADS_FROM = 1024
+MANY_THREADS_FROM = 2048
 """Size of a front from which BLAS gains by several threads; below, they cost more than they give."""
 
 # BLAS thread counts belong to the process: only one factorisation may set them at a time.
