@@ -8,8 +8,8 @@ _HERE = str(Path(__file__).resolve().parent)
 if _HERE not in sys.path:
     sys.path.append(_HERE)
 
-from fbamatte_nuke import headless, vendor  # noqa: E402 - the path has to be there first
+from fbamatte_nuke import headless, paths  # noqa: E402 - the path has to be there first
 
 if __name__ == "__main__":
-    vendor.append()
+    paths.append_wheels()
     sys.exit(headless.main())

@@ -2,12 +2,11 @@
 
 import nuke
 
-nuke.pluginAddPath("./gizmos")
-nuke.pluginAddPath("./icons")
-
 try:
-    from fbamatte_nuke import vendor
+    from fbamatte_nuke import paths
 
-    vendor.append()
-except Exception as error:  # an error here would keep Nuke itself from starting
+    nuke.pluginAddPath(paths.gizmos())
+    paths.append_wheels()
+except Exception as error:
+    # Raised here, it would keep Nuke itself from starting.
     nuke.tprint(f"FBA: the plug-in is damaged: {error}")

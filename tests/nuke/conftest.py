@@ -1,0 +1,44 @@
+"""The stand-in for Nuke on the path, and sessions of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STANDIN = Path(__file__).resolve().parent / "standin"
+PLUGIN = REPOSITORY / "nuke_plugin"
+
+for folder in (STANDIN, PLUGIN):
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))
+
+
+@pytest.fixture
+def preferences_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Preferences of nobody, and no settings from the environment."""
+    for name in ("SERVER", "TOKEN", "TOKEN_FILE", "CACHE", "NUKE_MODE", "PYTHON", "TIMEOUT", "TLS", "TLS_CA"):
+        monkeypatch.delenv(f"FBAMATTE_{name}", raising=False)
+    path = tmp_path / "home" / "fbamatte.json"
+    monkeypatch.setenv("FBAMATTE_NUKE_PREFERENCES", str(path))
+    return path
+
+
+@pytest.fixture
+def begin(preferences_file: Path) -> Iterator[Callable[..., Any]]:
+    """Start a session: begin() with an interface, begin(gui=False) without."""
+    from fbamatte_nuke import jobs, transport
+    from nuke_standin import app, runtime
+
+    def start(*, gui: bool = True) -> Any:
+        return app.start(gui=gui, plugins=(PLUGIN,))
+
+    yield start
+    jobs.the_queue.cancel()
+    if jobs.the_queue.active():
+        runtime.pump(lambda: not jobs.the_queue.active(), 30)
+    transport.disconnect()
