@@ -1,4 +1,9 @@
 import io
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import numpy as np
 import OpenEXR
@@ -263,3 +268,25 @@ def test_dwa_keeps_its_channel_rules(tmp_path):
     image = read_exr(data)
     for name in planes:
         np.testing.assert_array_equal(image.channels[name], reference[name].pixels.astype(np.float32))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_reads_and_writes():
+    # OpenEXR's threads stay behind in a fork; whoever waits for them waits for ever. Data loaders fork.
+    code = """
+        import os, signal, sys
+        import exr_files
+        from fbamatte.imaging.exr import encode_exr, read_exr
+        data = exr_files.exr(exr_files.planes("RGB", 200, 300))
+        image = read_exr(data)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            os._exit(int(read_exr(encode_exr(read_exr(data))[0]).rgb().tobytes() != image.rgb().tobytes()))
+        sys.exit(os.waitpid(child, 0)[1])
+    """
+    path = os.pathsep.join([str(Path(exr_files.__file__).parent), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+    assert done.returncode == 0

@@ -6,7 +6,6 @@ be read right is refused by name: deep pixels, subsampled and luminance-chroma c
 
 from __future__ import annotations
 
-import functools
 import io
 import os
 from collections.abc import Collection, Mapping
@@ -141,11 +140,17 @@ def _decode(data: bytes, name: str) -> dict[str, NDArray[Any]]:
     return {channel: info.pixels for channel, info in parts[0].channels.items()}
 
 
-@functools.cache
+_pool_owners: list[int] = []
+
+
 def _use_threads() -> None:
-    """Let OpenEXR decompress on all cores, once per process."""
-    if OpenEXR.global_thread_count() == 0:
+    """Let OpenEXR work on all cores, but not in a forked process: its threads stayed with the parent."""
+    me = os.getpid()
+    if not _pool_owners and OpenEXR.global_thread_count() == 0:
         OpenEXR.set_global_thread_count(min(os.cpu_count() or 1, 16))
+    elif _pool_owners and _pool_owners[-1] != me:
+        OpenEXR.set_global_thread_count(0)
+    _pool_owners[:] = [me]
 
 
 def _image(
