@@ -1,5 +1,7 @@
 """The client against a real server over real sockets: what comes back, and what it asks for."""
 
+from __future__ import annotations
+
 import gc
 import json
 import os

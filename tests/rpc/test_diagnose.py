@@ -1,5 +1,7 @@
 """What is wrong with a server is named, layer by layer."""
 
+from __future__ import annotations
+
 import http.server
 import socket
 import threading

@@ -1,5 +1,7 @@
 """Addresses, tokens, trust and health."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,7 @@
 """Chunks by hand are the same bytes as chunks by protobuf."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 from google.protobuf.message import DecodeError

@@ -1,5 +1,7 @@
 """Shared memory: allocated by the server, under random names, and gone in the end."""
 
+from __future__ import annotations
+
 import os
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """Headers, layouts and pixels."""
 
+from __future__ import annotations
+
 from fractions import Fraction
 
 import numpy as np

@@ -1,5 +1,7 @@
 """The contract: its stubs are current and load everywhere, every field says what it means."""
 
+from __future__ import annotations
+
 import importlib.util
 import os
 import re

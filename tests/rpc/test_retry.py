@@ -1,5 +1,7 @@
 """Servers that break, drain, are full or are slow: nothing is lost and nothing comes twice."""
 
+from __future__ import annotations
+
 import contextlib
 import signal
 import subprocess

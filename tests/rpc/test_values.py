@@ -1,5 +1,7 @@
 """Attributes come back as they were, with their types."""
 
+from __future__ import annotations
+
 import math
 from fractions import Fraction
 from typing import Any
