@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,13 +16,15 @@ import torch
 from torch import Tensor
 
 from fbamatte.errors import CheckpointError, OutputError, UsageError
-from fbamatte.models import card
+from fbamatte.models import card, registry
 from fbamatte.models.card import Card, read_card
 from fbamatte.models.config import NetworkConfig, config_of_shapes
 from fbamatte.models.folder import SUFFIX
 from fbamatte.models.network import FBANetwork
 
 State = dict[str, Tensor]
+
+_NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +104,10 @@ def import_checkpoint(path: str | Path, target_dir: str | Path, *, name: str = "
     checkpoint = read_checkpoint(path)
     build_network(checkpoint, path)
     name = name or Path(path).stem.lower().replace(" ", "-")
-    if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+    if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot be a model's name; use letters, digits, '-', '_' and '.'")
+    if name in registry.BUILT_IN:
+        raise UsageError(f"{name!r} is built in; give the model another name with --name")
     target = Path(target_dir) / f"{name}{SUFFIX}"
     write_checkpoint(Checkpoint(checkpoint.state, replace(checkpoint.card, name=name)), target)
     return target
@@ -144,17 +148,17 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     """
     path = Path(path)
     data = safetensors.torch.save(checkpoint.state, checkpoint.card.as_metadata())
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", suffix=".part", delete=False) as file:
-            try:
+        try:
+            with part.open("wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-        Path(file.name).replace(path)
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot write the checkpoint: {error.strerror or error}") from error
 

@@ -84,6 +84,17 @@ def load(name_or_path: str | Path, device: str = "auto", precision: str = "auto"
     return create_from(path, device, precision, name=known_as)
 
 
+def path_of(name_or_path: str | Path) -> Path:
+    """Return the file of a model that has one.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If there is no such file.
+    """
+    return _checkpoint(str(name_or_path))[0]
+
+
 def _checkpoint(name: str) -> tuple[Path, str]:
     """Return the file of a model and what to call it."""
     models = installed()
