@@ -1,4 +1,7 @@
+import io
+
 import numpy as np
+import OpenEXR
 import OpenImageIO
 import pytest
 from PIL import Image as Pillow
@@ -6,7 +9,7 @@ from PIL import Image as Pillow
 import exr_files
 from fbamatte.errors import ImageReadError
 from fbamatte.imaging import attributes
-from fbamatte.imaging.exr import Limits
+from fbamatte.imaging.exr import Limits, encode_exr
 from fbamatte.imaging.reader import read_image
 
 
@@ -98,15 +101,25 @@ def test_alpha_that_says_something_is_the_matte(tmp_path):
     np.testing.assert_allclose(read_image(tmp_path / "t.png").matte_plane(), pixels[..., 3] / 255, atol=1e-7)
 
 
-def test_attributes_get_the_names_that_exr_gives_them(tmp_path):
-    path = write(
-        tmp_path / "a.dpx", noise(16), "uint16", **{"dpx:FrameRate": 24.0, "ImageDescription": "x", "Copyright": "me"}
-    )
+@pytest.mark.parametrize(
+    ("rate", "ratio"), [(24.0, (24, 1)), (23.976, (24000, 1001)), (29.97, (30000, 1001)), (12.5, (12500, 1000))]
+)
+def test_attributes_get_the_names_and_types_that_exr_gives_them(rate, ratio, tmp_path):
+    path = tmp_path / "a.dpx"
+    spec = OpenImageIO.ImageSpec(40, 30, 3, "uint16")
+    spec.attribute("smpte:TimeCode", OpenImageIO.TypeTimeCode, (0x01020304, 0))
+    spec.attribute("dpx:FrameRate", rate)
+    spec.attribute("Copyright", "me")
+    out = OpenImageIO.ImageOutput.create(str(path))
+    assert out.open(str(path), spec)
+    assert out.write_image(noise(16))
+    out.close()
     metadata = read_image(path).metadata
-    assert metadata["framesPerSecond"] == 24.0
+    assert metadata["framesPerSecond"] == attributes.typed("rational", *ratio)
+    assert metadata["timeCode"] == attributes.typed("timecode", 0x01020304, 0)
     assert not [key for key in metadata if key.startswith(("dpx:", "oiio:Bits"))]
-    for value in metadata.values():
-        attributes.encode(value)
+    header = OpenEXR.File(io.BytesIO(encode_exr(read_image(path))[0])).header()
+    assert header["timeCode"].frame == 4
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif", "raw.tif", "a.dpx", "a.jpg"])

@@ -14,8 +14,6 @@ import struct
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-from fbamatte.errors import FrameError
-
 Typed = tuple[str, bytes]
 Value = str | int | float | Typed
 
@@ -122,14 +120,18 @@ def strings_of(value: Value) -> tuple[str, ...]:
     return tuple(found)
 
 
-def check(name: str, type_name: str, data: bytes) -> None:
-    """Refuse an attribute whose bytes cannot be of its type, so that none is ever passed on.
+def problem(name: str, type_name: str, data: bytes) -> str:
+    """Return what is wrong with an attribute that no header can hold or no reader understands; else empty.
 
-    Raises
-    ------
-    FrameError
-        Naming the attribute, its type and its size.
+    Parameters
+    ----------
+    name, type_name : str
+    data : bytes
+        What the header holds or is to hold.
     """
+    for text in (name, type_name):
+        if "\0" in text or not 1 <= len(text.encode("utf-8", "surrogateescape")) <= 255:
+            return f"attribute {name!r} of type {type_name!r}: a name has 1 to 255 bytes, none of them zero"
     size = len(data)
     if type_name in _LAYOUTS:
         wrong = size != struct.calcsize(_LAYOUTS[type_name])
@@ -141,8 +143,7 @@ def check(name: str, type_name: str, data: bytes) -> None:
         wrong = size < 8 or size != 8 + 4 * math.prod(struct.unpack_from("<II", data))
     else:
         wrong = False
-    if wrong:
-        raise FrameError(f"attribute {name!r} of type {type_name!r} has {size} bytes, which that type never has")
+    return f"attribute {name!r} of type {type_name!r} has {size} bytes, which that type never has" if wrong else ""
 
 
 def _is_stringvector(data: bytes) -> bool:

@@ -16,7 +16,7 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from fbamatte.errors import ImageReadError, UsageError
+from fbamatte.errors import FrameError, ImageReadError, UsageError
 from fbamatte.frame import Window
 from fbamatte.imaging import attributes
 from fbamatte.imaging.exr_chunks import extract_part, replace_attributes
@@ -254,12 +254,20 @@ def encode_exr(
     _use_threads()
     buffer = io.BytesIO()
     OpenEXR.File(header, planes).write(buffer)
-    wanted = {name: attributes.encode(value) for name, value in image.metadata.items() if name not in STRUCTURAL}
-    if image.view:
-        wanted["view"] = attributes.encode(image.view)
+    wanted = _checked_attributes(image)
     if beyond and overflow_attribute:
         wanted[overflow_attribute] = attributes.encode(beyond)
     return replace_attributes(buffer.getbuffer(), wanted), beyond
+
+
+def _checked_attributes(image: Image) -> dict[str, attributes.Typed]:
+    found = {name: attributes.encode(value) for name, value in image.metadata.items() if name not in STRUCTURAL}
+    if image.view:
+        found["view"] = attributes.encode(image.view)
+    for name, value in found.items():
+        if problem := attributes.problem(name, *value):
+            raise FrameError(f"{image.name}: {problem}")
+    return found
 
 
 def to_half(plane: Plane) -> tuple[NDArray[np.float16], int]:

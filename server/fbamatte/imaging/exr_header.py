@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from fbamatte.errors import FrameError, ImageReadError
+from fbamatte.errors import ImageReadError
 from fbamatte.frame import Window
 from fbamatte.imaging import attributes
 from fbamatte.imaging.attributes import Typed
@@ -196,10 +196,8 @@ def _read_attributes(cursor: _Cursor, limits: Limits) -> dict[str, Typed]:
         if kind == "chlist" and size > limits.channels * (255 + 17):
             raise ImageReadError(f"{cursor.name}: more than {limits.channels} channels; refused")
         data = cursor.take(size)
-        try:
-            attributes.check(attribute, kind, data)
-        except FrameError as error:
-            raise ImageReadError(f"{cursor.name}: {error}") from None
+        if problem := attributes.problem(attribute, kind, data):
+            raise ImageReadError(f"{cursor.name}: {problem}")
         found[attribute] = (kind, data)
     return found
 

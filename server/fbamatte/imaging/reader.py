@@ -38,7 +38,6 @@ _EXR_NAMES = {
     "smpte:KeyCode": "keyCode",
     "FramesPerSecond": "framesPerSecond",
     "dpx:FrameRate": "framesPerSecond",
-    "dpx:TimeCode": "timeCodeText",
     "ImageDescription": "comments",
     "Copyright": "owner",
     "DateTime": "capDate",
@@ -47,7 +46,7 @@ _EXR_NAMES = {
 }
 # How the pixels were packed, which says nothing about the picture.
 _PACKING = ("compression", "planarconfig", "PixelAspectRatio", "ICCProfile", "tiff:", "jpeg:", "png:", "dpx:")
-_KEPT_DPX = ("dpx:FrameRate", "dpx:TimeCode", "dpx:InputDevice", "dpx:InputDeviceSerialNumber", "dpx:FramePosition")
+_KEPT_DPX = ("dpx:FrameRate", "dpx:InputDevice", "dpx:InputDeviceSerialNumber", "dpx:FramePosition")
 
 
 def read_image(
@@ -157,9 +156,25 @@ def _metadata(spec: Any) -> dict[str, Value]:
         if packing or (entry.name.startswith("oiio:") and entry.name != "oiio:ColorSpace"):
             continue
         value = _value(entry)
+        name = _EXR_NAMES.get(entry.name, entry.name)
+        if name == "framesPerSecond" and isinstance(value, float):
+            value = _frame_rate(value)
         if value is not None:
-            found[_EXR_NAMES.get(entry.name, entry.name)] = value
+            found[name] = value
     return found
+
+
+def _frame_rate(rate: float) -> Value | None:
+    """Return a rate as the ratio that EXR holds: whole, or the NTSC rate close by (SMPTE RP 136)."""
+    if not 0 < rate < 1e6:
+        return None
+    whole = round(rate)
+    if whole and abs(rate - whole) < 1e-4:
+        return attributes.typed("rational", whole, 1)
+    ntsc = round(rate * 1.001)
+    if abs(rate - ntsc * 1000 / 1001) < 1e-3:
+        return attributes.typed("rational", ntsc * 1000, 1001)
+    return attributes.typed("rational", round(rate * 1000), 1000)
 
 
 def _value(entry: Any) -> Value | None:
