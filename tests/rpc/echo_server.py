@@ -150,7 +150,7 @@ def _planes_answer(
     header: pb.FrameHeader, payload: layout.Payload | None, leases: memory.Leases
 ) -> Iterator[framing.Response]:
     # A frame of EXR bytes needs no numpy here either.
-    from fbamatte.rpc import pixels  # noqa: PLC0415
+    from fbamatte.rpc import pixels
 
     label, shared = codec.info_label(header.info), payload is None
     content = leases.take(header.lease, layout.payload_bytes(header, label), label) if shared else payload.finish()
