@@ -6,6 +6,7 @@ A server offers the stand-ins only when started with ``--testing``, by these nam
 ``testing-null``            alpha is the trimap, F and B are the plate; through the whole engine
 ``testing-wire``            the same without any colour or solving: what is left is the server itself
 ``testing-sleep-0.1``       as ``testing-null``, after 0.1 s
+``testing-late-20``         the same after 20 s, but warms up at once
 ``testing-memory-3``        the third call runs out of memory, the others do not
 ``testing-large-512``       as ``testing-null``, with trained values of 512 MiB
 ``testing-broken``          cannot be loaded
@@ -77,6 +78,14 @@ class SleepEstimator(NullEstimator):
         """Return what came, later."""
         time.sleep(self.seconds)
         return super().estimate(image, trimap)
+
+
+class LateEstimator(SleepEstimator):
+    """Sleeps from its second call on."""
+
+    def estimate(self, image: Array, trimap: Array) -> Estimate:
+        """Return what came, at once the first time."""
+        return super().estimate(image, trimap) if self.calls else NullEstimator.estimate(self, image, trimap)
 
 
 class FailingEstimator(NullEstimator):
@@ -160,6 +169,7 @@ _MAKERS: dict[str, Callable[[str, str, str], Any]] = {
     "null": lambda name, _value, device: NullEstimator(device, name),
     "wire": lambda _name, _value, device: WireEngine(device),
     "sleep": lambda name, value, device: SleepEstimator(float(value), device, name),
+    "late": lambda name, value, device: LateEstimator(float(value), device, name),
     "memory": lambda name, value, device: FailingEstimator(int(value), device, name),
     "large": lambda name, value, device: NullEstimator(device, name, int(value) * 2**20 // BYTES_PER_PARAMETER),
     "broken": _broken,

@@ -15,7 +15,9 @@ def test_host_and_port(text, host, port):
     assert (address.host, address.port, str(address)) == (host, port, text)
 
 
-@pytest.mark.parametrize("text", ["", "host", "host:", "host:http", "1.2.3.4:65536", ":50051", "::1:7", "unix:", "h:-1"])
+@pytest.mark.parametrize(
+    "text", ["", "host", "host:", "host:http", "1.2.3.4:65536", ":50051", "::1:7", "unix:", "h:-1"]
+)
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(UsageError):
         parse_address(text)

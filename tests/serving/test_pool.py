@@ -123,7 +123,10 @@ def test_a_waiter_that_gives_up_leaves_the_other_model_usable(device, made):
 
 def test_a_model_over_the_budget_is_refused_by_name(device, made):
     pool = pool_of(device, made, 3 * 2**20, sizes={"huge": 5 * 2**20})
-    with pytest.raises(ResourceError, match="model huge takes 5 MiB, models may take 3 MiB on fake"), pool.lease(key("huge")):
+    with (
+        pytest.raises(ResourceError, match="model huge takes 5 MiB, models may take 3 MiB on fake"),
+        pool.lease(key("huge")),
+    ):
         pass
 
 

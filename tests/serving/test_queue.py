@@ -1,3 +1,4 @@
+import random
 import threading
 from dataclasses import dataclass
 
@@ -79,8 +80,6 @@ def test_what_is_removed_is_not_handed_out():
 
 @pytest.mark.parametrize("seed", range(8))
 def test_the_position_is_what_really_goes_before(seed):
-    import random
-
     shuffled = random.Random(seed)
     queue = FairQueue(100)
     items = [Item(shuffled.choice("abc"), number) for number in range(12)]

@@ -68,6 +68,7 @@ class Server:
         self.desk = Desk(settings, catalogue, self.scheduler, memory_for(settings), self._observer)
         self._status = StatusServer(self.desk, self._tokens) if settings.metrics else None
         self.ready = threading.Event()
+        self.stopped = threading.Event()
         self._told = threading.Event()
         self._at_once = threading.Event()
 
@@ -79,6 +80,7 @@ class Server:
             self._drain()
         finally:
             self._stop()
+            self.stopped.set()
         return CancelledError.exit_code if self._at_once.is_set() else 0
 
     def stop(self) -> None:

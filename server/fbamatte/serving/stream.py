@@ -33,6 +33,7 @@ _STAGES = {
     "estimating": (pb.Progress.STAGE_ESTIMATING, 0.3),
     "encoding": (pb.Progress.STAGE_ENCODING, 0.9),
 }
+FOR_EVER_SECONDS = 1e7
 _numbers = itertools.count(1)
 
 
@@ -60,7 +61,8 @@ class MatteStream:
         metadata = {item.key: item.value for item in context.invocation_metadata() or ()}
         self._traceparent = str(metadata.get("traceparent", ""))
         remaining = context.time_remaining()
-        self._deadline = None if remaining is None else time.monotonic() + remaining
+        # gRPC says centuries where a caller sets no deadline.
+        self._deadline = time.monotonic() + remaining if remaining and remaining < FOR_EVER_SECONDS else None
         # What the writer does next: an answer, a progress message, a lease, the end.
         self._outbox: SimpleQueue[InFlight | pb.MatteResponse | End] = SimpleQueue()
         self._frames = OpenFrames(self._outbox.put)

@@ -1,0 +1,121 @@
+"""What tests of the server share: frames, and a caller that speaks the wire message by message."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import grpc
+import numpy as np
+
+from fbamatte.frame import Frame
+from fbamatte.rpc import framing, pixels
+from fbamatte.rpc.v1 import matting_pb2 as pb
+
+
+def frame(number: int = 1, width: int = 96, height: int = 54, **fields) -> Frame:
+    """Return a frame with all three kinds of trimap, values beyond 1 and below 0."""
+    rng = np.random.default_rng(number)
+    trimap = np.tile(np.clip(np.linspace(-1, 2, width, dtype=np.float32), 0, 1), (height, 1))
+    plate = rng.random((height, width, 3), dtype=np.float32) * 8 - 0.05
+    return Frame(plate=plate, trimap=trimap, number=number, **fields)
+
+
+def messages(item: Frame, key: str = "", pixel_type: str = "float", **header) -> list:
+    """Return all messages of one frame."""
+    key = key or f"k{item.number}"
+    first = pixels.frame_header(item, key, pixel_type)
+    first.MergeFrom(pb.FrameHeader(**header))
+    buffers = pixels.to_buffers(item, first.planes)
+    end = pb.MatteRequest(end=pb.FrameEnd(key=key))
+    return [pb.MatteRequest(header=first), *framing.split(key, buffers), end]
+
+
+class RawStream:
+    """One call of Matte whose messages the test writes itself."""
+
+    def __init__(self, channel, *, metadata=(), timeout=None):
+        self._outgoing: queue.SimpleQueue = queue.SimpleQueue()
+        self.call = framing.stub_method(channel)(iter(self._outgoing.get, None), metadata=metadata, timeout=timeout)
+
+    def send(self, *items) -> None:
+        for item in items:
+            self._outgoing.put(item)
+
+    def close_sending(self) -> None:
+        self._outgoing.put(None)
+
+    def __iter__(self) -> Iterator:
+        return iter(self.call)
+
+    def read(self, kind: str):
+        """Return the next message, which must be of this kind."""
+        message = next(self.call)
+        found = "chunk" if isinstance(message, framing.Chunk) else message.WhichOneof("kind")
+        assert found == kind, message
+        return message if found == "chunk" else getattr(message, kind)
+
+    def answers(self, count: int) -> dict[str, pb.FrameError | str]:
+        """Read until so many frames are answered; return "OK" or the error by key."""
+        found: dict[str, pb.FrameError | str] = {}
+        while len(found) < count:
+            message = next(self.call)
+            if isinstance(message, framing.Chunk):
+                continue
+            kind = message.WhichOneof("kind")
+            if kind == "end":
+                found[message.end.key] = "OK"
+            elif kind == "error":
+                found[message.error.key] = message.error
+        return found
+
+    def all_answers(self) -> dict[str, pb.FrameError | str]:
+        """Read until the call ends, however it ends; return as `answers`."""
+        found: dict[str, pb.FrameError | str] = {}
+        try:
+            while True:
+                found |= self.answers(1)
+        except (StopIteration, grpc.RpcError):
+            return found
+
+    def status(self) -> grpc.StatusCode:
+        """Read to the end and return how the call ended."""
+        try:
+            for _ in self.call:
+                pass
+        except grpc.RpcError:
+            pass
+        return self.call.code()
+
+
+@contextmanager
+def raw(address: str, **options):
+    """Connect and open one call."""
+    with grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
+        yield RawStream(channel, **options)
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 5.0) -> float:
+    """Wait for a condition and return how long it took."""
+    begin = time.monotonic()
+    while not condition():
+        assert time.monotonic() - begin < seconds, f"not within {seconds} s"
+        time.sleep(0.005)
+    return time.monotonic() - begin
+
+
+def in_flight(server) -> int:
+    """Frames that the server has anything of."""
+    return sum(len(stream._frames.all()) for stream in server.desk.streams)
+
+
+def reserved(server) -> int:
+    """Bytes that the server has reserved for frames."""
+    return server.desk.memory.payloads.used + server.desk.memory.work.used
+
+
+def threads_named(*prefixes: str) -> int:
+    return sum(thread.name.startswith(prefixes) for thread in threading.enumerate())
