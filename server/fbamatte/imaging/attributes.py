@@ -81,9 +81,10 @@ def encode(value: Any) -> Typed:
     if isinstance(value, (bool, int)):
         return ("int", struct.pack("<i", value)) if int(value) in INT32 else encode(str(value))
     if isinstance(value, float):
-        # What overflows single precision would not come back: a double does.
-        fits = not math.isfinite(value) or abs(value) < 3.4e38
-        return ("float", struct.pack("<f", value)) if fits else ("double", struct.pack("<d", value))
+        try:
+            return "float", struct.pack("<f", value)
+        except OverflowError:  # beyond single precision: a double brings it back
+            return "double", struct.pack("<d", value)
     return encode(json.dumps(value, ensure_ascii=False, default=str))
 
 
