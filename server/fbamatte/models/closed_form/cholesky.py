@@ -75,7 +75,8 @@ def _blocks(system: System, fronts: list[Front]) -> Iterator[tuple[Ids, Ids, Any
     blas = ThreadpoolController().select(user_api="blas")
     for position, front in enumerate(fronts):
         count = len(front.columns)
-        matrix = _gather(system, front, [updates.pop(child) for child in front.children], place)
+        left = [updates.pop(child) for child in front.children if child in updates]  # an island leaves nothing
+        matrix = _gather(system, front, left, place)
         threads: AbstractContextManager[object] = nullcontext()
         if len(matrix) < MANY_THREADS_FROM:
             threads = blas.limit(limits=1)
