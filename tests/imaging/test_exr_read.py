@@ -24,7 +24,7 @@ WINDOWS = {
     "outside": ((200, 300), ((0, 0), (39, 29))),
     "display away from the origin": ((-10, -10), ((-50, -40), (49, 39))),
 }
-COMPRESSIONS = [
+NAMES = [
     "NO",
     "RLE",
     "ZIPS",
@@ -37,8 +37,10 @@ COMPRESSIONS = [
     "DWAB",
     "HTJ2K256",
     "HTJ2K32",
+    "LJ2K",
     "ZSTD",
 ]
+COMPRESSIONS = [name for name in NAMES if hasattr(OpenEXR, f"{name}_COMPRESSION")]  # the last came late
 
 
 def check_against_oiio(data: bytes, folder, **how):
@@ -149,6 +151,15 @@ def test_one_layer_is_taken_and_of_several_one_must_be_named():
     with pytest.raises(ImageReadError, match="beauty, spec"):
         read_exr(exr_files.exr(two)).rgb()
     np.testing.assert_array_equal(read_exr(exr_files.exr(two), part="spec").rgb()[..., 2], two["spec.B"])
+
+
+def test_channels_by_their_long_names():
+    planes = exr_files.planes(["beauty.red", "beauty.green", "beauty.blue", "alpha", "A"])
+    image = read_exr(exr_files.exr(planes))
+    np.testing.assert_array_equal(image.rgb()[..., 1], planes["beauty.green"])
+    np.testing.assert_array_equal(image.channels["A"], planes["A"])
+    np.testing.assert_array_equal(image.channels["alpha"], planes["alpha"])
+    np.testing.assert_array_equal(read_exr(exr_files.exr(planes), part="beauty").rgb()[..., 0], planes["beauty.red"])
 
 
 def test_parts_by_name_and_number(tmp_path):

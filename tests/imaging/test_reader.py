@@ -95,6 +95,28 @@ def test_trimap_png_is_exactly_its_values(kind, tmp_path):
     np.testing.assert_array_equal(plane == 1, values == 255)
 
 
+def test_a_colour_picture_with_opaque_alpha_is_a_roto_that_covers_all(tmp_path):
+    pixels = noise(8, 4)
+    pixels[..., 3] = 255
+    Pillow.fromarray(pixels).save(tmp_path / "t.png")
+    assert (read_image(tmp_path / "t.png").matte_plane() == 1).all()
+
+
+def test_empty_alpha_beside_a_picture_is_an_empty_roto(tmp_path):
+    planes = {**exr_files.planes("RGB"), "A": np.zeros((30, 40), np.float16)}
+    (tmp_path / "t.exr").write_bytes(exr_files.exr(planes))
+    assert not read_image(tmp_path / "t.exr").matte_plane().any()
+
+
+def test_the_only_channel_is_the_matte_whatever_its_name(tmp_path):
+    planes = exr_files.planes(["roto.person"])
+    (tmp_path / "t.exr").write_bytes(exr_files.exr(planes))
+    np.testing.assert_array_equal(read_image(tmp_path / "t.exr").matte_plane(), planes["roto.person"])
+    (tmp_path / "t.exr").write_bytes(exr_files.exr(exr_files.planes(["roto.person", "roto.dog"])))
+    with pytest.raises(ImageReadError, match=r"no alpha, luminance or red .* roto\.dog, roto\.person"):
+        read_image(tmp_path / "t.exr").matte_plane()
+
+
 def test_alpha_that_says_something_is_the_matte(tmp_path):
     pixels = noise(8, 4)
     Pillow.fromarray(pixels).save(tmp_path / "t.png")

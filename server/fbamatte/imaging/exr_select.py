@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fbamatte.errors import ImageReadError
 from fbamatte.imaging import attributes
@@ -15,6 +15,9 @@ STRUCTURAL = frozenset(
         *("tiles", "chunkCount", "version", "maxSamplesPerPixel", "view", "multiView"),
     )
 )
+
+# How Nuke calls the channels of a layer.
+_LONG_NAMES = {"red": "R", "green": "G", "blue": "B", "alpha": "A"}
 
 
 def choose(header: FileHeader, part: str | int | None, view: str, name: str) -> tuple[PartHeader, str]:
@@ -65,7 +68,14 @@ def channel_names(part: PartHeader, view: str, layer: str, name: str) -> dict[st
             kept[channel.name] = bare
         elif bare.startswith(layer + "."):
             kept[channel.name] = bare[len(layer) + 1 :]
-    return kept
+    return {own: _short(bare, kept) for own, bare in kept.items()}
+
+
+def _short(name: str, kept: Mapping[str, str]) -> str:
+    """Return a channel by its short name, "matte.red" as "matte.R", unless another one is called that."""
+    stem, dot, last = name.rpartition(".")
+    short = stem + dot + _LONG_NAMES.get(last, last)
+    return name if short in kept.values() else short
 
 
 def _named(parts: Sequence[PartHeader], part: str | int | None, name: str) -> tuple[Sequence[PartHeader], str]:

@@ -98,22 +98,28 @@ class Image:
     def matte_plane(self) -> Plane:
         """Return the plane that a trimap or roto file means.
 
-        ``fba_trimap.A``, alpha, luminance, then red. A plane that is the same everywhere says
-        nothing while another varies: an opaque alpha channel beside a drawn trimap is passed over.
+        ``fba_trimap.A``, alpha, luminance, then red. An alpha that is 1 everywhere is passed over where
+        the colour is a drawing in grey: painting programs add an opaque alpha to a trimap.
 
         Returns
         -------
         ndarray, shape (H, W), float32
             Not colour-converted.
+
+        Raises
+        ------
+        ImageReadError
+            If there is no such plane.
         """
-        planes = [self.channels[name] for name in MATTE_CHANNELS if name in self.channels]
-        if "fba_trimap.A" in self.channels:
-            return planes[0]
-        if not planes and len(self.channels) == 1:
-            planes = list(self.channels.values())
-        if not planes:
+        names = [name for name in MATTE_CHANNELS if name in self.channels] or list(self.channels)
+        if not names or (names[0] not in MATTE_CHANNELS and len(names) > 1):
             raise ImageReadError(f"{self.name}: no alpha, luminance or red to take a trimap from; {self._inventory()}")
-        return next((plane for plane in planes if _varies(plane)), planes[0])
+        plane = self.channels[names[0]]
+        if names[0] == "A" and names[1:] and (plane == 1).all():
+            drawn = [self.channels[name] for name in names[1:]]
+            if (drawn[0] != drawn[0].flat[0]).any() and all(np.array_equal(drawn[0], other) for other in drawn[1:]):
+                return drawn[0]
+        return plane
 
     def _rgb_names(self) -> list[str]:
         if all(name in self.channels for name in "RGB"):
@@ -136,7 +142,3 @@ class Image:
         have = f"channels are {', '.join(self.channels) or 'none'}"
         left_out = "; ".join(f"{name} left out: {why}" for name, why in self.skipped.items())
         return f"{have}; {left_out}" if left_out else have
-
-
-def _varies(plane: Plane) -> bool:
-    return bool((plane != plane.flat[0]).any())
