@@ -24,22 +24,10 @@ WINDOWS = {
     "outside": ((200, 300), ((0, 0), (39, 29))),
     "display away from the origin": ((-10, -10), ((-50, -40), (49, 39))),
 }
-NAMES = [
-    "NO",
-    "RLE",
-    "ZIPS",
-    "ZIP",
-    "PIZ",
-    "PXR24",
-    "B44",
-    "B44A",
-    "DWAA",
-    "DWAB",
-    "HTJ2K256",
-    "HTJ2K32",
-    "LJ2K",
-    "ZSTD",
-]
+NAMES = (
+    *("NO", "RLE", "ZIPS", "ZIP", "PIZ", "PXR24", "B44", "B44A", "DWAA", "DWAB"),
+    *("HTJ2K256", "HTJ2K32", "LJ2K", "ZSTD"),
+)
 COMPRESSIONS = [name for name in NAMES if hasattr(OpenEXR, f"{name}_COMPRESSION")]  # the last came late
 
 
