@@ -7,52 +7,23 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from fbamatte.errors import UsageError
-from fbamatte.settings import add_flags, from_arguments, option, positional
+from fbamatte.errors import CancelledError, FbaMatteError, OutputError
+from fbamatte.farm.settings import MatteSettings, to_flags
+from fbamatte.settings import add_flags, from_arguments
 
 if TYPE_CHECKING:
     from fbamatte.farm.batch import Job, MatteVerb
     from fbamatte.farm.progress import FrameReport, Progress
-    from fbamatte.imaging.sequence import FrameSequence
+    from fbamatte.farm.report import RunReport
+    from fbamatte.rpc.client import Client
 
-
-@dataclass(frozen=True)
-class MatteSettings:
-    """What the verb can be told."""
-
-    plate: str = positional(
-        "plates: plate.%04d.exr, plate.####.exr, plate.1001-1100#.exr, %V and %v for views, one file"
-    )
-    trimap: str = option("", "trimaps: 0 background, 1 foreground, between unknown", metavar="TRIMAP")
-    roto: str = option("", "rotos to make trimaps from, instead of --trimap", metavar="ROTO")
-    inside: float = option(8.0, "pixels inwards from the roto's edge that go unknown", metavar="PX")
-    outside: float = option(8.0, "pixels outwards from the roto's edge that go unknown", metavar="PX")
-    output: str = option("", "mattes: a pattern as for plates, or a folder", metavar="OUT", flags=("-o", "--output"))
-    frames: str = option(
-        "", "frames to matte, as in 1001-1100x2,1120 (default: all that the plate has)", metavar="RANGE"
-    )
-    frame_syntax: str = option("fileseq", "how --frames is meant", choices=("fileseq", "openjd"))
-    views: str = option("", "views for %V and %v, as in left,right (default: all that the plate has)", metavar="NAMES")
-    model: str = option(
-        "closed-form", "estimator by name (see `fbamatte models`) or checkpoint file", metavar="NAME|FILE"
-    )
-    input_space: str = option("", "colour space of the plates (default: as the files say)", metavar="NAME")
-    device: str = option("auto", "where to run: auto, cpu, cuda:0, mps", metavar="DEVICE")
-    precision: str = option("auto", "arithmetic of the network", choices=("auto", "fp32", "bf16", "fp16"))
-    server: str = option("", "matte on this server: HOST:PORT or unix:PATH, several with commas", metavar="ADDRESS")
-    token: str = option("", "token for the server", secret=True)
-    overwrite: bool = option(False, "make frames again that are there already")
-    rgba: Literal["premultiplied", "straight", "none"] = option("premultiplied", "what R, G and B hold")
-    pixel_type: Literal["half", "float"] = option("half", "pixel type; alpha and trimap are float either way")
-    compression: str = option("zip", "EXR compression", choices=("zip", "zips", "piz", "none", "dwaa"))
-    write_trimap: bool = option(False, "write the trimap that was used as fba_trimap.A")
-    preview: str = option("", "write a contact sheet per frame into this folder", metavar="FOLDER")
-    json: bool = option(False, "one JSON object a frame on standard output")
+# How long a server that does not answer yet may take to start; once more for every retry.
+PATIENCE_S = 30.0
 
 
 def add_parser(verbs: Any) -> None:
@@ -70,122 +41,86 @@ def add_parser(verbs: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Matte what the options say."""
     settings = from_arguments(MatteSettings, options)
-    job = _job(settings)
-    from fbamatte.farm.batch import Batch, exit_code
+    from fbamatte.farm.dialects import progress_for
+    from fbamatte.farm.plan import plan
 
+    job = plan(settings)
+    _check_report(settings)
+    progress = progress_for(settings.told)
+    with _matte_verb(settings) as (matte, model):
+        from fbamatte.farm.batch import Batch
+        from fbamatte.farm.plan import fingerprint
+
+        job = replace(job, settings=fingerprint(settings, model))
+        return _reported(settings, job, model, Batch(job, matte, progress), progress)
+
+
+def _reported(settings: MatteSettings, job: Job, model: str, batch: Any, progress: Progress) -> int:
+    """Run a batch and tell how it went, however it ends."""
+    from fbamatte.farm.job import exit_code
+    from fbamatte.farm.report import RunReport
+
+    frames: list[FrameReport] = batch.reports
+    report = RunReport(job, ["fbamatte", "matte", *to_flags(settings)], model, frames)
     started = time.monotonic()
-    with _matte_verb(settings) as matte:
-        reports = Batch(job, matte, _progress(settings)).run()
-    if not settings.json:
-        _summarise(reports, time.monotonic() - started)
-    return exit_code(reports)
+    try:
+        batch.run()
+        report.code = exit_code(frames)
+    except FbaMatteError as error:
+        report.code, report.stopped_by = error.exit_code, str(error)
+        raise
+    except KeyboardInterrupt:
+        report.code, report.stopped_by = CancelledError.exit_code, "interrupted"
+        raise
+    finally:
+        report.seconds = time.monotonic() - started
+        _tell(report, settings)
+        progress.ended(report.code, report.stopped_by or report.failure)
+    return report.code
 
 
-def _job(settings: MatteSettings) -> Job:
-    from fbamatte.farm.batch import Job
-    from fbamatte.imaging.matte_exr import MatteFormat
-    from fbamatte.imaging.sequence import FrameSequence
-
-    _check(settings)
-    views = tuple(view.strip() for view in settings.views.split(",") if view.strip())
-    plate = FrameSequence.parse(settings.plate, settings.frames, views=views, syntax=settings.frame_syntax)
-    matte = FrameSequence.parse(settings.roto or settings.trimap, views=plate.views)
-    if matte.is_single and len(plate.numbers) > 1:
-        raise UsageError(
-            f"{matte.pattern} is one picture, but there are {len(plate.numbers)} plates; nothing is repeated silently"
-        )
-    return Job(
-        plate=plate,
-        matte=matte,
-        output=_output(settings, plate),
-        frames=tuple((number, view) for number in plate.numbers for view in plate.views or ("",)),
-        widths=(settings.inside, settings.outside) if settings.roto else None,
-        input_space=settings.input_space,
-        settings=_fingerprint(settings),
-        format=MatteFormat(settings.rgba, settings.pixel_type, settings.compression, settings.write_trimap),
-        overwrite=settings.overwrite,
-        preview=Path(settings.preview) if settings.preview else None,
-    )
+def _tell(report: RunReport, settings: MatteSettings) -> None:
+    """Write the report that was asked for; say on the log what was done and what is missing."""
+    if settings.report:
+        report.write(Path(settings.report))
+    # standard output belongs to whoever parses it
+    quiet = settings.told in {"json", "openjd", "deadline", "tractor"}
+    for line in report.sentences():
+        missing = line == report.failure
+        if missing or not quiet:
+            print(line, file=sys.stderr if missing else sys.stdout, flush=True)
 
 
-def _check(settings: MatteSettings) -> None:
-    from fbamatte.compositing import trimap
-    from fbamatte.imaging import color
-
-    trimap.check_widths(settings.inside, settings.outside)
-    if not settings.output:
-        raise UsageError("-o OUT is missing: where should the mattes go?")
-    if bool(settings.trimap) == bool(settings.roto):
-        raise UsageError("give either --trimap or --roto" + (", not both" if settings.trimap else ""))
-    if settings.input_space:
-        color.canonical(settings.input_space)
+def _check_report(settings: MatteSettings) -> None:
+    """Find out before the first frame whether the report can be written."""
+    if not settings.report:
+        return
+    folder = Path(settings.report).absolute().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: this folder cannot be made: {error.strerror}") from error
 
 
 @contextmanager
-def _matte_verb(settings: MatteSettings) -> Iterator[MatteVerb]:
-    """Yield the verb of an engine here, or of a server elsewhere: the batch cannot tell."""
+def _matte_verb(settings: MatteSettings) -> Iterator[tuple[MatteVerb, str]]:
+    """Yield the verb of an engine here, or of a server elsewhere, and the name of its model."""
     if settings.server:
         from fbamatte.rpc.client import Client
 
         with Client(settings.server, settings.token or None) as client:
-            yield partial(client.matte, model=settings.model, precision=settings.precision, priority="batch")
+            model, known_as = _model_of_server(client, settings)
+            yield partial(client.matte, model=model, precision=settings.precision, priority="batch"), known_as
         return
-    from fbamatte.engine import Engine
+    from fbamatte.farm.engines import make_engine
 
-    with Engine(settings.model, settings.device, settings.precision) as engine:
-        yield engine.matte
-
-
-def _output(settings: MatteSettings, plate: FrameSequence) -> FrameSequence:
-    """Return the pattern of the mattes; a folder gets ``fba.####.exr`` in it."""
-    from fbamatte.imaging.sequence import FrameSequence
-
-    pattern = settings.output
-    if Path(pattern).suffix.lower() != ".exr":
-        views = ".%V" if plate.views else ""
-        numbers = "" if plate.is_single else f".%0{plate.padding}d"
-        pattern = str(Path(pattern) / f"fba{views}{numbers}.exr")
-    output = FrameSequence.parse(pattern, plate.numbers, plate.views)
-    paths = {output.path(number, view) for number in plate.numbers for view in plate.views or ("",)}
-    if len(paths) < len(plate.numbers) * max(1, len(plate.views)):
-        raise UsageError(f"{pattern}: {len(plate.numbers)} frames need a frame number in the name, as in fba.####.exr")
-    for number in plate.numbers:
-        for view in plate.views or ("",):
-            if output.path(number, view).absolute() == plate.path(number, view).absolute():
-                raise UsageError(f"{pattern}: the mattes would overwrite the plates")
-    return output
+    with make_engine(settings) as engine:
+        yield engine.matte, engine.info.sha256 or engine.info.name
 
 
-def _fingerprint(settings: MatteSettings) -> str:
-    """Whatever decides the pixels beside the frames themselves; a matte made with other settings is made again."""
-    from fbamatte.imaging.digest import digest
-    from fbamatte.models import registry
-
-    # a server knows models that this machine does not have
-    model = settings.model if settings.server else registry.describe(settings.model).sha256 or settings.model
-    chosen = (settings.precision, settings.rgba, settings.pixel_type, settings.compression, settings.write_trimap)
-    return digest(model, *chosen)
-
-
-def _progress(settings: MatteSettings) -> Progress:
-    from fbamatte.farm.progress import Bar, JsonLines, Lines
-
-    if settings.json:
-        return JsonLines()
-    return Bar() if sys.stderr.isatty() else Lines()
-
-
-def _summarise(reports: list[FrameReport], seconds: float) -> None:
-    from fbamatte.imaging.sequence import compact
-
-    done = [report for report in reports if report.state == "done"]
-    skipped = sum(report.state == "skipped" for report in reports)
-    failed = [report for report in reports if report.state == "failed"]
-    if done:
-        worst = max(report.recomposition_error for report in done)
-        rate = len(done) / seconds
-        print(f"{len(done)} done at {rate:.2f} frames per second, worst recomposition error {worst:.1e}")
-    if skipped:
-        print(f"{skipped} skipped: complete, of the same inputs and settings (--overwrite makes them again)")
-    if failed:
-        print(f"{len(failed)} failed: --frames {compact({report.frame for report in failed})}", file=sys.stderr)
+def _model_of_server(client: Client, settings: MatteSettings) -> tuple[str, str]:
+    """Return the model's name on the server; and its hash, else that name: what this machine would call it too."""
+    client.wait_ready(PATIENCE_S * (1 + settings.retries))
+    name = settings.model or client.server_info().default_model
+    known = {model.name: model.sha256 for model in client.list_models()}
+    return name, known.get(name) or name

@@ -3,68 +3,27 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
-import numpy as np
-
-from fbamatte.compositing.recomposition import recomposition_error
-from fbamatte.compositing.trimap import from_roto
-from fbamatte.engine.engine import frame_digest
 from fbamatte.engine.overlap import overlap
-from fbamatte.errors import FbaMatteError, ImageReadError, OutputError, RetryableError
-from fbamatte.farm.lock import OutputLock, remove_leftovers
+from fbamatte.errors import FbaMatteError, InternalError, RetryableError
+from fbamatte.farm import work
+from fbamatte.farm.job import Job, Key, exit_code, left_over
+from fbamatte.farm.lock import OutputLock
 from fbamatte.farm.progress import FrameReport, Progress
 from fbamatte.frame import Frame, Matte
-from fbamatte.imaging import preview
-from fbamatte.imaging.exr import read_exr
-from fbamatte.imaging.frames import frame_from_images
-from fbamatte.imaging.matte_exr import MATTE_CHANNELS, PROVENANCE, MatteFormat, write_matte
-from fbamatte.imaging.reader import read_image
-from fbamatte.imaging.sequence import FrameSequence
+from fbamatte.imaging.sequence import compact
+
+__all__ = ["Batch", "Job", "MatteVerb", "exit_code"]
 
 OnError = Callable[[Frame, FbaMatteError], None]
 # What mattes frames: that verb of an engine here, or of a client of one elsewhere.
 MatteVerb = Callable[[Iterable[Frame], OnError], Iterator[Matte]]
-Key = tuple[int, str]
 
-
-@dataclass(frozen=True)
-class Job:
-    """What to matte and where to.
-
-    Parameters
-    ----------
-    plate, matte : FrameSequence
-        The plates, and their trimaps or rotos.
-    output : FrameSequence
-        Where the mattes go.
-    frames : tuple of (int, str)
-        Frame number and view of each.
-    widths : (float, float), optional
-        Inside and outside width in pixels if ``matte`` is a roto; None if it is a trimap.
-    input_space : str
-        Colour space of the plates; empty: as the files say.
-    settings : str
-        Whatever else decides the pixels, model and precision among it, for resume.
-    overwrite : bool
-        Make frames again that are there already.
-    preview : Path, optional
-        Folder of contact sheets.
-    """
-
-    plate: FrameSequence
-    matte: FrameSequence
-    output: FrameSequence
-    frames: tuple[Key, ...]
-    widths: Optional[tuple[float, float]] = None
-    input_space: str = ""
-    settings: str = ""
-    format: MatteFormat = field(default_factory=MatteFormat)
-    overwrite: bool = False
-    preview: Optional[Path] = None
+# Pauses before the first, second … retry; the last one goes for all later ones.
+PAUSES_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class Batch:
@@ -75,11 +34,9 @@ class Batch:
         self.reports: list[FrameReport] = []
         self._matte = matte
         self._progress = progress
+        self._retries_left = job.retries
         # reading, matting and writing each have a thread, and all three report
         self._reporting = threading.Lock()
-        self._writing = threading.Lock()
-        self._held: dict[Key, tuple[Frame, OutputLock]] = {}
-        self._fatal: Optional[FbaMatteError] = None
 
     def run(self) -> list[FrameReport]:
         """Matte every frame of the job that is not there already.
@@ -89,149 +46,145 @@ class Batch:
         ResourceError, OutputError
             If the output cannot go on: a full disk, a folder that may not be written. The frames
             written so far are whole.
+        UnavailableError
+            If no server can be reached.
         """
-        self._make_folders()
+        self.job.make_folders()
         self._progress.start(len(self.job.frames))
-        written = overlap(self._write, self._matte(self._frames(), self._on_error))
+        try:
+            while not self._round():
+                pause = PAUSES_S[min(self.job.retries - self._retries_left, len(PAUSES_S) - 1)]
+                self._retries_left -= 1
+                time.sleep(pause)
+        finally:
+            self._progress.close()
+        return self.reports
+
+    def _round(self) -> bool:
+        """Matte what has not ended yet; return whether nothing is left to be tried again."""
+        try:
+            _Round(self.job, self._matte, self._report).run(left_over(self.job.frames, self.reports))
+        except RetryableError:
+            if not self._retries_left:
+                raise
+        if self._is_to_stop():
+            return True
+        left = left_over(self.job.frames, self.reports)
+        if left and not self._retries_left:
+            raise InternalError(f"frames {compact({number for number, _ in left})} got lost on the way")
+        return not left
+
+    def _is_to_stop(self) -> bool:
+        return not self.job.continue_on_error and exit_code(self.reports) != 0
+
+    def _report(self, report: FrameReport) -> bool:
+        """Take in what became of a frame; return whether the others go on."""
+        with self._reporting:
+            if report.state == "failed" and report.retryable and self._retries_left:
+                again = f"{report.error} (will be tried again)"
+                report = FrameReport(report.frame, report.view, state="retrying", error=again, retryable=True)
+            else:
+                self.reports.append(report)
+            self._progress.frame(report)
+            return not self._is_to_stop()
+
+
+class _Held(NamedTuple):
+    """A frame on its way, with the right to write its matte."""
+
+    frame: Frame
+    lock: OutputLock
+    read_seconds: float
+
+
+class _Round:
+    """Each frame once. A retry gets a round of its own, so that a late thread of this one cannot meddle."""
+
+    def __init__(self, job: Job, matte: MatteVerb, report: Callable[[FrameReport], bool]) -> None:
+        self.job = job
+        self._matte = matte
+        self._tell = report
+        # held by whoever reads or writes a file, and by nobody ever again once the round has ended
+        self._reading, self._writing = threading.Lock(), threading.Lock()
+        self._held: dict[Key, _Held] = {}
+        self._fatal: Optional[FbaMatteError] = None
+        self._stopped = False
+
+    def run(self, keys: list[Key]) -> None:
+        written = overlap(self._write, self._matte(self._frames(keys), self._on_error))
         try:
             for _ in written:
-                if self._fatal is not None:
-                    raise self._fatal
+                if self._stopped:
+                    break
             if self._fatal is not None:
                 raise self._fatal
         finally:
             written.close()
             self._let_go()
-            self._progress.close()
-        return self.reports
-
-    def _make_folders(self) -> None:
-        """Find out before the first frame whether there is anywhere to write."""
-        folders = {self.job.output.path(*key).parent for key in self.job.frames}
-        if self.job.preview is not None:
-            folders.add(self.job.preview)
-        for folder in sorted(folders):
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"{folder}: this folder cannot be made: {error.strerror}") from error
-            remove_leftovers(folder)
 
     def _let_go(self) -> None:
-        """Wait for the file being written, then give back what is held."""
-        self._writing.acquire(timeout=4)
-        for _, lock in self._held.values():
-            lock.release()
+        """Wait for the files being written and read, then give back what is held."""
+        self._stopped = True
+        self._writing.acquire(timeout=3)
+        self._reading.acquire(timeout=1)
+        for held in self._held.values():
+            held.lock.release()
         self._held.clear()
-        # never released: nothing more is written once a batch has ended
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self, keys: list[Key]) -> Iterator[Frame]:
         """Read ahead, yielding what is to be matted."""
-        for frame in overlap(self._read, self.job.frames):
-            if self._fatal is not None:
+        for frame in overlap(self._read, keys):
+            if self._stopped:
                 return
             if frame is not None:
                 yield frame
 
     def _read(self, key: Key) -> Optional[Frame]:
         """Return a frame that holds its output's lock; None if it is done already or failed."""
-        output = self.job.output.path(*key)
+        with self._reading:
+            return None if self._stopped else self._hold(key)
+
+    def _hold(self, key: Key) -> Optional[Frame]:
+        started = time.monotonic()
         lock = None
         try:
-            lock = OutputLock(output)
-            frame = self._load(key)
-            if not self.job.overwrite and self._is_done(output, frame):
+            lock = OutputLock(self.job.output.path(*key))
+            frame = work.load(self.job, key)
+            if work.is_done(self.job, frame):
                 lock.release()
-                self._report(FrameReport(*key, state="skipped", output=str(output)))
+                self._report(work.skipped(self.job, key))
                 return None
-            self._held[key] = frame, lock
+            self._held[key] = _Held(frame, lock, time.monotonic() - started)
         except FbaMatteError as error:
             self._fail(key, error, lock)
         else:
             return frame
         return None
 
-    def _load(self, key: Key) -> Frame:
-        plate_path, matte_path = self.job.plate.path(*key), self.job.matte.path(*key)
-        for path in (plate_path, matte_path):
-            if not path.exists():
-                raise ImageReadError(f"{path}: missing")
-        number, view = key
-        plate, matte = read_image(plate_path, view=view), read_image(matte_path, view=view)
-        frame = frame_from_images(plate, matte, number=number, view=view, input_space=self.job.input_space)
-        if self.job.widths is None:
-            return frame
-        return replace(frame, trimap=from_roto(frame.trimap, *self.job.widths))
-
-    def _is_done(self, output: Path, frame: Frame) -> bool:
-        """Whether a complete matte of these very inputs and settings is there."""
-        if not output.exists():
-            return False
-        try:
-            made = read_exr(output)
-        except ImageReadError:
-            return False
-        said = made.metadata.get
-        return (
-            set(made.channels) >= MATTE_CHANNELS
-            and said(f"{PROVENANCE}settings") == self.job.settings
-            and said(f"{PROVENANCE}digest") == frame_digest(frame)
-        )
-
     def _write(self, matte: Matte) -> None:
         key = (matte.number, matte.view)
-        frame, lock = self._held[key]
-        output = self.job.output.path(*key)
+        frame, lock, seconds = self._held[key]
         with self._writing:
             try:
-                clamped = write_matte(output, matte.with_provenance(settings=self.job.settings), self.job.format)
-                self._write_preview(frame, matte)
+                report = work.store(self.job, frame, matte, seconds)
             except FbaMatteError as error:
                 self._fail(key, error, lock)
-                self._fatal = error
+                self._fatal, self._stopped = error, True
                 return
             finally:
                 self._held.pop(key, None)
                 lock.release()
-        worst = recomposition_error(frame.plate, matte.alpha, matte.foreground, matte.background)
-        self._report(
-            FrameReport(
-                *key,
-                state="done",
-                output=str(output),
-                seconds=float(matte.provenance.get("seconds", 0)),
-                recomposition_error=float(np.nanmax(worst)),
-                clamped=clamped,
-                nonfinite=int(matte.provenance.get("nonfinite_pixels", 0)),
-            )
-        )
-
-    def _write_preview(self, frame: Frame, matte: Matte) -> None:
-        if self.job.preview is None:
-            return
-        name = self.job.output.path(matte.number, matte.view).with_suffix(".png").name
-        preview.write_png(self.job.preview / name, preview.contact_sheet(frame, matte))
+        self._report(report)
 
     def _on_error(self, frame: Frame, error: FbaMatteError) -> None:
         key = (frame.number, frame.view)
-        _, lock = self._held.pop(key)
-        self._fail(key, error, lock)
+        self._fail(key, error, self._held.pop(key).lock)
 
     def _fail(self, key: Key, error: FbaMatteError, lock: Optional[OutputLock]) -> None:
         if lock is not None:
             lock.release()
-        retryable = isinstance(error, RetryableError)
-        self._report(FrameReport(*key, state="failed", error=str(error), retryable=retryable))
+        self._report(work.failed(key, error))
 
     def _report(self, report: FrameReport) -> None:
-        with self._reporting:
-            self.reports.append(report)
-            self._progress.frame(report)
-
-
-def exit_code(reports: list[FrameReport]) -> int:
-    """Return 0 if every frame is there, 1 if some failed for good, 75 if all that failed may yet succeed."""
-    failed = [report for report in reports if report.state == "failed"]
-    if not failed:
-        return 0
-    return RetryableError.exit_code if all(report.retryable for report in failed) else 1
+        if not self._tell(report):
+            self._stopped = True

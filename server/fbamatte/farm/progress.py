@@ -19,11 +19,14 @@ class FrameReport:
     frame, view : int, str
         Which one.
     state : str
-        ``done``, ``skipped`` (it was there already, complete and of the same inputs) or ``failed``.
+        ``done``, ``skipped`` (it was there already, complete and of the same inputs), ``failed``, or
+        ``retrying``: it failed and will be tried again, so another report of it is to come.
     output : str
         The matte's file.
     seconds : float
-        From the start of its preparation to the end of its estimate; 0 unless done.
+        From the start of its preparation to the end of its last computation; 0 unless done.
+    read_seconds, estimate_seconds, write_seconds : float
+        For its files, on the device, for the matte and its contact sheet.
     recomposition_error : float
         Largest |C − αF − (1−α)B| / max(1, |C|) over the frame, before rounding to half.
     clamped, nonfinite : int
@@ -32,6 +35,8 @@ class FrameReport:
         Why it failed.
     retryable : bool
         Whether trying again later may help.
+    preview : str
+        Its contact sheet's file.
     """
 
     frame: int
@@ -44,6 +49,10 @@ class FrameReport:
     nonfinite: int = 0
     error: str = ""
     retryable: bool = False
+    read_seconds: float = 0.0
+    estimate_seconds: float = 0.0
+    write_seconds: float = 0.0
+    preview: str = ""
 
     @property
     def where(self) -> str:
@@ -51,11 +60,16 @@ class FrameReport:
         return f"{self.frame} ({self.view})" if self.view else str(self.frame)
 
     @property
+    def work_seconds(self) -> float:
+        """Reading, estimating and writing, without waiting in line for any of them."""
+        return self.read_seconds + self.estimate_seconds + self.write_seconds
+
+    @property
     def sentence(self) -> str:
         """One line for people."""
         text = f"frame {self.where} {self.state}"
-        if self.state == "failed":
-            return f"{text}: {self.error}"
+        if self.error:
+            return f"{text}: {' '.join(self.error.split())}"
         notes = [f"{self.seconds:.2f} s"] if self.state == "done" else []
         if self.nonfinite:
             notes.append(f"{self.nonfinite} NaN or Inf plate pixels replaced by their neighbours")
@@ -75,10 +89,13 @@ class Progress(Protocol):
         """Begin; ``total`` frames are to come."""
 
     def frame(self, report: FrameReport) -> None:
-        """One more frame has ended."""
+        """One more frame has ended, or will be tried again."""
 
     def close(self) -> None:
         """No more frames will come."""
+
+    def ended(self, code: int, summary: str) -> None:
+        """Tell that the whole run has ended; ``summary`` says what failed, if anything."""
 
 
 class Bar:
@@ -93,13 +110,16 @@ class Bar:
 
     def frame(self, report: FrameReport) -> None:
         """Move on by one frame."""
-        if report.state == "failed" or report.nonfinite or report.clamped:
+        if report.error or report.nonfinite or report.clamped:
             self._bar.write(report.sentence, file=self._stream)
-        self._bar.update()
+        self._bar.update(report.state != "retrying")
 
     def close(self) -> None:
         """Leave the bar as it stands."""
         self._bar.close()
+
+    def ended(self, code: int, summary: str) -> None:
+        """Nothing is left to say."""
 
 
 class Lines:
@@ -114,11 +134,14 @@ class Lines:
 
     def frame(self, report: FrameReport) -> None:
         """Write the line."""
-        self._ended += 1
+        self._ended += report.state != "retrying"
         percent = 100 * self._ended // max(1, self._total)
         print(f"{percent:3d}% {report.sentence}", file=self._stream, flush=True)
 
     def close(self) -> None:
+        """Nothing is left to say."""
+
+    def ended(self, code: int, summary: str) -> None:
         """Nothing is left to say."""
 
 
@@ -136,4 +159,7 @@ class JsonLines:
         print(json.dumps(report.as_dict(), ensure_ascii=False), file=self._stream, flush=True)
 
     def close(self) -> None:
+        """Nothing is left to say."""
+
+    def ended(self, code: int, summary: str) -> None:
         """Nothing is left to say."""
