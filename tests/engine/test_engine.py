@@ -154,6 +154,14 @@ def test_one_by_one_and_in_a_stream_are_the_same_bits():
                 np.testing.assert_array_equal(getattr(matte, name), getattr(alone, name))
 
 
+def test_augmentation_changes_alpha_little_and_the_plate_not_at_all():
+    with Engine() as plain, Engine(tta="rotations") as augmented:
+        one, other = plain.matte_one(frame()), augmented.matte_one(frame())
+    assert other.provenance["model"] == "closed-form+tta"
+    assert 0 < np.abs(one.alpha - other.alpha).max() < 0.2
+    assert recomposition_error(plate(), other.alpha, other.foreground, other.background).max() <= 1e-5
+
+
 def test_memory_that_does_not_suffice_is_worth_retrying():
     def starve(_image, _trimap):
         raise MemoryError

@@ -17,6 +17,7 @@ from fbamatte.compositing import trimap as trimaps
 from fbamatte.engine.overlap import overlap
 from fbamatte.engine.repair import replace_nonfinite
 from fbamatte.engine.solve import in_linear_light
+from fbamatte.engine.tta import Augmented
 from fbamatte.errors import FbaMatteError, InternalError, ResourceError
 from fbamatte.frame import Frame, Matte
 from fbamatte.imaging import color
@@ -88,13 +89,15 @@ class Engine:
         ``auto``, ``cpu``, ``cuda:N`` or ``mps``.
     precision : str
         ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+    tta : str
+        Test-time augmentation: a set as `fbamatte.engine.tta.parse` takes it; empty for none.
     estimator : Estimator, optional
         Used instead of loading ``model``.
 
     Raises
     ------
     ModelNotFoundError, CheckpointError, UsageError
-        If the model, its file, the device or the precision is not to be had.
+        If the model, its file, the device, the precision or the augmentation is not to be had.
     """
 
     def __init__(
@@ -103,9 +106,12 @@ class Engine:
         device: str = "auto",
         precision: str = "auto",
         *,
+        tta: str = "",
         estimator: Optional[Estimator] = None,
     ) -> None:
         self._estimator = estimator or registry.load(model, device, precision)
+        if tta:
+            self._estimator = Augmented(self._estimator, tta)
 
     @property
     def info(self) -> ModelInfo:
