@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from fbamatte.engine import tta
 from fbamatte.errors import FbaMatteError, ResourceError
 from fbamatte.evaluation.baselines import describe_model, load_model
-from fbamatte.evaluation.datasets import DataSet, open_dataset
+from fbamatte.evaluation.datasets import Case, DataSet, Shot, open_dataset
 from fbamatte.evaluation.measure import Solved, measure
 from fbamatte.evaluation.results import Results, Row
 from fbamatte.evaluation.views import write_views
@@ -173,6 +173,8 @@ class Worker:
         if self._loaded is None or self._loaded[0] != model:
             self.close()
             self._loaded = model, load_model(model, self._plan.device, self._plan.precision)
+            # What is compiled or allocated on first use is no part of any picture's time.
+            measure(_warm_up(), self._loaded[1], linear=self._plan.linear)
         return self._loaded[1]
 
     def close(self) -> None:
@@ -180,6 +182,12 @@ class Worker:
         if self._loaded is not None:
             self._loaded[1].close()
             self._loaded = None
+
+
+def _warm_up() -> Shot:
+    ramp = np.tile(np.linspace(0, 1, 48, dtype=np.float32), (48, 1))
+    trimap = np.where(ramp < 0.2, 0, np.where(ramp > 0.8, 1, 0.5)).astype(np.float32)
+    return Shot([Case("warm-up", np.repeat(ramp[..., None], 3, 2), trimap, ramp)])
 
 
 _worker: Worker | None = None
