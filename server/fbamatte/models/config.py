@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from math import gcd
 from typing import Any
 
 from fbamatte.errors import CheckpointError
@@ -24,7 +25,8 @@ class NetworkConfig:
     norm : str
         ``group`` or ``batch``.
     groups : int
-        Groups of GroupNorm; a layer whose channels they do not divide takes their greatest common divisor.
+        Groups of GroupNorm at full width. A narrower network has fewer, so that a group keeps about its
+        channels: 1×1 pooling gives each channel one value, and a lone value normalises to nothing.
     standardise : bool
         Whether convolutions standardise their weights.
     alpha : str
@@ -63,6 +65,10 @@ class NetworkConfig:
             return published
         return max(_WIDTH_STEP, round(published * self.width / _WIDTH_STEP) * _WIDTH_STEP)
 
+    def groups_of(self, channels: int) -> int:
+        """Return how many groups a layer's GroupNorm has: a divisor, at least two channels in each."""
+        return gcd(max(1, round(self.groups * self.width)), max(1, channels // 2))
+
     def as_dict(self) -> dict[str, Any]:
         """Return plain values, as a checkpoint's metadata keeps them."""
         return asdict(self)
@@ -93,8 +99,8 @@ def config_of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> NetworkConfig:
     CheckpointError
         If they are not of an FBA network; the message names what is missing.
     """
-    stem, head = "encoder.conv1.weight", "decoder.conv_up4.4.weight"
-    for key in (stem, head):
+    widest, head = "encoder.layer4.0.conv1.weight", "decoder.conv_up4.4.weight"
+    for key in ("encoder.conv1.weight", widest, head):
         if len(shapes.get(key, ())) != 4:
             raise CheckpointError(f"not an FBA network: no convolution {key!r}")
     outputs = {7: "alpha_fb", 1: "alpha"}.get(shapes[head][0])
@@ -106,5 +112,5 @@ def config_of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> NetworkConfig:
         standardise=norm == "group",
         outputs=outputs,
         fusion=outputs == "alpha_fb",
-        width=shapes[stem][0] / 64,
+        width=shapes[widest][0] / 512,  # the widest layer, as it is rounded the least
     )

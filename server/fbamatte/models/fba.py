@@ -73,11 +73,12 @@ class NetworkEstimator:
 def _estimate(output: Array, image: Array, trimap: Array) -> Estimate:
     """Return a network's output with what the trimap knows put in exactly."""
     alpha = np.where(trimap <= 0, np.float32(0), np.where(trimap >= 1, np.float32(1), output[0]))
-    if len(output) == 1:
+    fitted = len(output) == 1
+    if fitted:
         foreground, background = estimate_foreground(np.ascontiguousarray(image, np.float32), alpha)
     else:
         foreground, background = (np.ascontiguousarray(output[k : k + 3].transpose(1, 2, 0)) for k in (1, 4))
     solid, empty = alpha == 1, alpha == 0
     foreground[solid] = image[solid]
     background[empty] = image[empty]
-    return Estimate(alpha, foreground, background)
+    return Estimate(alpha, foreground, background, fitted)

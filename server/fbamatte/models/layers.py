@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import gcd
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -68,7 +66,7 @@ class Layers:
         """Return the norm of a layer."""
         if self.config.norm == "batch":
             return nn.BatchNorm2d(channels, NORM_EPSILON)
-        return GroupNorm(gcd(self.config.groups, channels), channels, NORM_EPSILON)
+        return GroupNorm(self.config.groups_of(channels), channels, NORM_EPSILON)
 
 
 class Bottleneck(nn.Module):
