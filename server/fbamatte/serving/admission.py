@@ -69,11 +69,11 @@ def admit(header: pb.FrameHeader, settings: ServerSettings, catalogue: Catalogue
     label = codec.info_label(header.info)
     _check_numbers(header, label)
     size = layout.payload_bytes(header, label)
-    if size > settings.payload_bytes:
-        raise LimitError(f"{label}: a payload of {size} bytes, this server takes {settings.payload_bytes}")
     count = 0
     if header.WhichOneof("layout") == "planes":
         count = check_size(header.planes.width, header.planes.height, settings, label)
+    if size > settings.payload_bytes:
+        raise LimitError(f"{label}: a payload of {size} bytes, this server takes {int(settings.payload_bytes)}")
     if header.output.payload == pb.PAYLOAD_KIND_SHARED_MEMORY and header.payload != pb.PAYLOAD_KIND_SHARED_MEMORY:
         raise FrameError(f"{label}: an answer in shared memory needs a frame that came in it")
     # Wrong wishes are told now, not after the frame has been matted.

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 
 from fbamatte.errors import FbaMatteError, ResourceError
 from fbamatte.serving.inflight import InFlight
-
-# A caller that moves bytes at all moves this many a second; slower is standing still.
-SLOWEST_BYTES_PER_SECOND = 1 << 20
+from fbamatte.serving.pace import is_slow
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,8 @@ class OpenFrames:
         with self._changed:
             if self._paused:
                 return None
-            return next((frame for frame in self._frames.values() if _is_slow(frame, now, patience)), None)
+            partial = (frame for frame in self._frames.values() if not frame.complete)
+            return next((frame for frame in partial if _is_slow(frame, now, patience)), None)
 
     def idle(self, now: float) -> float:
         """Return the seconds since anything was in flight or said."""
@@ -159,5 +158,4 @@ class OpenFrames:
 
 
 def _is_slow(frame: InFlight, now: float, patience: float) -> bool:
-    allowed = patience + frame.admitted.payload_bytes / SLOWEST_BYTES_PER_SECOND
-    return not frame.complete and (now - frame.heard > patience or now - frame.begun > allowed)
+    return is_slow(now, frame.begun, frame.heard, frame.admitted.payload_bytes, patience)

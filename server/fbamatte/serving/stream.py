@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from fbamatte.errors import CancelledError, DeadlineError, FbaMatteError, FrameError, UnavailableError
+from fbamatte.errors import CancelledError, DeadlineError, FbaMatteError, FrameError, InternalError, UnavailableError
 from fbamatte.rpc.framing import CHUNK_BYTES, Chunk, Request, Response, split
 from fbamatte.rpc.v1 import matting_pb2 as pb
 from fbamatte.serving.admission import admit, check_key
@@ -25,7 +25,8 @@ from fbamatte.serving.failures import is_permanent
 from fbamatte.serving.inflight import InFlight
 from fbamatte.serving.job import Job
 from fbamatte.serving.leases import StreamLeases
-from fbamatte.serving.open_frames import SLOWEST_BYTES_PER_SECOND, End, OpenFrames
+from fbamatte.serving.open_frames import End, OpenFrames
+from fbamatte.serving.pace import Sending
 
 _STAGES = {
     "queued": (pb.Progress.STAGE_QUEUED, 0.1),
@@ -66,8 +67,7 @@ class MatteStream:
         # What the writer does next: an answer, a progress message, a lease, the end.
         self._outbox: SimpleQueue[InFlight | pb.MatteResponse | End] = SimpleQueue()
         self._frames = OpenFrames(self._outbox.put)
-        # Since when the writer has been sending how many bytes.
-        self._sending: tuple[float, int] | None = None
+        self._sending: Sending | None = None
 
     # The writer, on gRPC's thread.
 
@@ -79,7 +79,7 @@ class MatteStream:
         threading.Thread(target=self._read, args=(requests,), name="stream-reader", daemon=True).start()
         try:
             while not isinstance(item := self._outbox.get(), End):
-                self._sending = time.monotonic(), 0
+                self._sending = Sending()
                 if isinstance(item, InFlight):
                     yield from self._answer(item)
                 else:
@@ -100,12 +100,13 @@ class MatteStream:
             return
         answer, job.answer = job.answer, None
         answer.header.stage_seconds.update(job.seconds())
-        begin = time.monotonic()
-        self._sending = begin, sum(len(buffer) for buffer in answer.buffers)
+        sending = self._sending = Sending(sum(len(buffer) for buffer in answer.buffers))
         yield pb.MatteResponse(header=answer.header)
-        yield from split(frame.key, answer.buffers)
+        for chunk in split(frame.key, answer.buffers):
+            sending.moved = time.monotonic()
+            yield chunk
         del answer
-        self._desk.watcher.stage_ended("sending", time.monotonic() - begin)
+        self._desk.watcher.stage_ended("sending", time.monotonic() - sending.begun)
         # The key is free for use again as soon as the caller has the end.
         self._forget(frame)
         yield pb.MatteResponse(end=pb.FrameEnd(key=frame.key))
@@ -124,10 +125,12 @@ class MatteStream:
             self._finish(None)
         except FbaMatteError as error:
             self._finish(error)
-        except Exception as error:  # gRPC raises a bare Exception when the call is over
-            if not self._frames.closed:
-                self._desk.crashed("reading a stream", error)
-                self._finish(UnavailableError("the stream broke"))
+        except grpc.RpcError:
+            # The call is over; the callback that was added clears up.
+            return
+        except Exception as error:
+            self._desk.crashed("reading a stream", error)
+            self._finish(InternalError("reading the stream failed"))
 
     def _take(self, request: Request) -> None:
         self._frames.heard()
@@ -287,7 +290,7 @@ class MatteStream:
         """Cut a caller that stands still: in the middle of sending, of receiving, or with nothing to do."""
         settings = self._desk.settings
         sending = self._sending
-        if sending and now - sending[0] > settings.stall_timeout + sending[1] / SLOWEST_BYTES_PER_SECOND:
+        if sending and sending.is_slow(now, settings.stall_timeout):
             self._desk.cut(self, "did not take its answer")
             # The writer is stuck in the transport: only ending the call gets it out.
             self._context.cancel()
