@@ -16,7 +16,7 @@ from fbamatte import __version__
 from fbamatte.errors import CancelledError, FbaMatteError
 
 VERBS = tuple(
-    v for v in ("matte", "serve", "models", "evaluate", "doctor") if importlib.util.find_spec(f"fbamatte.cli.{v}")
+    v for v in ("matte", "serve", "submit", "models", "evaluate", "doctor") if importlib.util.find_spec(f"fbamatte.cli.{v}")
 )
 
 
