@@ -97,6 +97,16 @@ def test_gradient_and_connectivity_equal_a_plain_transcription(seed):
     assert metrics.connectivity(*case) == pytest.approx(direct_connectivity(*case), rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    "place", [(slice(0, 3), slice(0, 4)), (slice(20, 22), slice(30, 31)), (slice(-2, None), slice(-5, None))]
+)
+def test_gradient_of_a_small_unknown_region_sees_what_is_around_it(place):
+    prediction, truth, _ = soft_case(9)
+    trimap = np.zeros(truth.shape, np.uint8)
+    trimap[place] = 128
+    assert metrics.gradient(prediction, truth, trimap) == pytest.approx(direct_gradient(prediction, truth, trimap))
+
+
 def test_trimaps_of_both_scales_mean_the_same():
     prediction, truth, trimap = load("a")
     as_float = np.where(trimap == 128, 0.5, trimap / 255)

@@ -87,8 +87,10 @@ def gradient(prediction: ArrayLike, truth: ArrayLike, trimap: ArrayLike, *, sigm
         Of the Gaussian whose first derivative the alphas are convolved with, in pixels.
     """
     estimate, reference, unknown = _checked(prediction, truth, trimap)
-    difference = _gradient_magnitude(_stretched(estimate), sigma) - _gradient_magnitude(_stretched(reference), sigma)
-    return float(np.square(difference)[unknown].sum() / 1000)
+    slope, smooth = _derivative_kernel(sigma)
+    near = _around(unknown, len(smooth) // 2)
+    magnitudes = [_gradient_magnitude(_stretched(plane)[near], slope, smooth) for plane in (estimate, reference)]
+    return float(np.square(magnitudes[0] - magnitudes[1])[unknown[near]].sum() / 1000)
 
 
 def connectivity(
@@ -127,13 +129,26 @@ def _stretched(plane: Plane) -> Plane:
     return (plane - low) / (high - low) if high > low else np.clip(plane, 0, 1)
 
 
-def _gradient_magnitude(plane: Plane, sigma: float) -> Plane:
+def _derivative_kernel(sigma: float) -> tuple[Plane, Plane]:
+    """Return the two factors of the first-order Gaussian-derivative kernel, along and across the derivative."""
     half = math.ceil(sigma * math.sqrt(-2 * math.log(math.sqrt(2 * math.pi) * sigma * 0.01)))
     x = np.arange(-half, half + 1, dtype=np.float64)
-    smooth = np.exp(-(x**2) / (2 * sigma**2)) / (sigma * math.sqrt(2 * math.pi))
-    slope = -x * smooth / sigma**2
-    # The two-dimensional kernel has unit L2 norm; it is the outer product of these two.
-    slope, smooth = slope / np.linalg.norm(slope), smooth / np.linalg.norm(smooth)
+    smooth = np.exp(-(x**2) / (2 * sigma**2))
+    slope = -x * smooth
+    # The two-dimensional kernel, their outer product, has unit L2 norm.
+    return slope / np.linalg.norm(slope), smooth / np.linalg.norm(smooth)
+
+
+def _around(region: Mask, reach: int) -> tuple[slice, slice]:
+    """Return the rectangle of a region and ``reach`` more on each side, cut off at the picture's border."""
+    spans = []
+    for axis in (1, 0):
+        inside = np.flatnonzero(region.any(axis=axis))
+        spans.append(slice(max(0, int(inside[0]) - reach), int(inside[-1]) + reach + 1))
+    return spans[0], spans[1]
+
+
+def _gradient_magnitude(plane: Plane, slope: Plane, smooth: Plane) -> Plane:
     along_x = ndimage.convolve1d(ndimage.convolve1d(plane, smooth, axis=0, mode="nearest"), slope, 1, mode="nearest")
     along_y = ndimage.convolve1d(ndimage.convolve1d(plane, slope, axis=0, mode="nearest"), smooth, 1, mode="nearest")
     magnitude: Plane = np.hypot(along_x, along_y)
