@@ -16,7 +16,7 @@ OUT = ROOT / "demo"
 FBAMATTE = (sys.executable, "-m", "fbamatte")
 # Widths in pixels that suit the two rotos: both follow their subject closely, and the cat's whiskers are drawn in.
 WIDTHS = {"chelsea": (6, 4), "astronaut": (3, 4)}
-START_S = 120
+START_S = 300
 
 
 def main() -> int:
