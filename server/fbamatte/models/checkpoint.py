@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -197,7 +198,9 @@ def _read_safetensors(path: Path) -> tuple[State, Card]:
 def _read_pickle(path: Path) -> State:
     """Unpickle tensors and nothing else: torch refuses whatever would run code."""
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the pickle protocols of files that are no checkpoints
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
     except MemoryError:
         raise
     except Exception as error:  # a broken pickle raises whatever it likes
