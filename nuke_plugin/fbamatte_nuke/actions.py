@@ -10,7 +10,6 @@ import shutil
 from typing import Any, Callable, Optional
 
 import nuke
-
 from fbamatte_nuke import cache, key, preferences, show, survey, timing, transport, upgrade
 from fbamatte_nuke.job import Job, prepare
 from fbamatte_nuke.jobs import the_queue
@@ -81,7 +80,7 @@ def cancel(node: FbaNode) -> None:
 @_action
 def refresh_status(node: FbaNode) -> Optional[survey.Survey]:
     """Compare the cache with the inputs as they are."""
-    return show.refresh(node)
+    return show.refresh(node, thorough=True)
 
 
 @_action

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - what fails to import here is told to Nuke as an answer
 """The bridge's other end: run as a script by a Python that has fbamatte. Lines of JSON in, lines of JSON out.
 
 In:  {"do": "open"|"matte"|"info"|"diagnose", "id": 1, "order": …}  or  {"do": "cancel"}

@@ -178,6 +178,21 @@ def _frame_files(folder: Path) -> Iterator[tuple[int, Path]]:
                 yield int(match[1]), path
 
 
+def mark(path: str) -> Optional[list[int]]:
+    """Return a file's time of change in nanoseconds and its size; None where it is not there."""
+    try:
+        stat = Path(path).stat()
+    except (OSError, ValueError):
+        return None
+    return [stat.st_mtime_ns, stat.st_size]
+
+
+def unchanged(entry: dict[str, Any]) -> bool:
+    """Whether the files that a frame was made of are as its journal ``entry`` has them."""
+    files = entry.get("files")
+    return isinstance(files, dict) and all(mark(path) == known for path, known in files.items())
+
+
 def runs(node_folder: Path) -> list[Run]:
     """Return a node's runs, the newest first."""
     try:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Optional
 
 import nuke
-
 from fbamatte_nuke import exrfile, host
 from fbamatte_nuke.node import FbaNode
 from fbamatte_nuke.problems import Cancelled, Problem, from_os

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from typing import Any, Optional
 
 import nuke
-
 from fbamatte_nuke import key, preferences, survey, transport
 from fbamatte_nuke.frames import format_frames, parse_frames
 from fbamatte_nuke.job import Job, Task, prepare

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import nuke
-
 from fbamatte_nuke import show
 from fbamatte_nuke.jobs import the_queue
 from fbamatte_nuke.node import SETTING_KNOBS, FbaNode

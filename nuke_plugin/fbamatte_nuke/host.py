@@ -12,7 +12,6 @@ import traceback
 from typing import Any, Callable, TypeVar
 
 import nuke
-
 from fbamatte_nuke.problems import Problem
 
 Result = TypeVar("Result")

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-import nuke
-
 import fbamatte_nuke
+import nuke
 from fbamatte_nuke import cache, export, host, key, show
 from fbamatte_nuke.exrfile import UnreadableExr
 from fbamatte_nuke.node import FbaNode
@@ -119,18 +118,21 @@ class Job:
     def run(self, progress: Optional[Progress] = None) -> Outcome:
         """Do all tasks and return what came of them. Raises nothing: a problem ends up in the outcome."""
         progress = progress or Progress(f"FBA {self.name}", self.cancelling)
-        self.outcome.state = "running"
+        self.outcome.state = ended = "running"
         scratch = Path(tempfile.mkdtemp(prefix="fbamatte-"))
         try:
-            self._run(progress, scratch)
+            ended = self._run(progress, scratch)
         finally:
             self.outcome.current = None
             shutil.rmtree(scratch, ignore_errors=True)
             progress.close()
-            host.post(show.refresh, self.node, self.target)
+            host.post(show.refresh, self.node, False, self.target)
+            # Last, for whoever waits for the job looks at this.
+            self.outcome.state = ended if ended != "running" else "failed"
         return self.outcome
 
-    def _run(self, progress: Progress, scratch: Path) -> None:
+    def _run(self, progress: Progress, scratch: Path) -> str:
+        """Do the tasks; return the state that the job ends in."""
         for task in self.tasks:
             self.outcome.current = task
             if not progress.step(self.outcome.ended, len(self.tasks), self.label(task)):
@@ -139,27 +141,26 @@ class Job:
             if problem is None:
                 continue
             if isinstance(problem, Cancelled):
-                self.outcome.state, self.outcome.exit_code = "cancelled", 130
-                return
+                self.outcome.exit_code = 130
+                return "cancelled"
             self._note_failure(task, problem)
             if problem.fatal:
-                self.outcome.state, self.outcome.stopped_by = "failed", str(problem)
+                self.outcome.stopped_by = str(problem)
                 self.outcome.exit_code = 75 if problem.status == "UNAVAILABLE" else 1
-                return
-        self.outcome.state = "failed" if self.outcome.failed else "done"
+                return "failed"
         self.outcome.exit_code = 1 if self.outcome.failed else 0
+        return "failed" if self.outcome.failed else "done"
 
     def _attempt(self, task: Task, scratch: Path, progress: Progress) -> Optional[Problem]:
         """Do one task; return what went wrong."""
         try:
             if self.cancelling.is_set():
                 return Cancelled()
-            mark = host.call(key.stamp, self.node, task.frame)
-            if self._is_there(task, mark):
+            if self._is_there(task):
                 self.outcome.kept.append(task)
                 self._show(task)
                 return None
-            self._matte(task, mark, scratch, progress)
+            self._matte(task, scratch, progress)
         except Problem as problem:
             return problem
         except OSError as error:
@@ -175,23 +176,21 @@ class Job:
             self._shown = self.target.folder
             host.post(show.show_frame, self.node, self.target, task.frame)
 
-    def _is_there(self, task: Task, mark: str) -> bool:
+    def _is_there(self, task: Task) -> bool:
         """Whether the run has this very frame; where it has another under that name, start a new revision."""
         found = self.target.look(task.view, task.frame)
         if found.state == "missing":
             return False
         entry = self.target.journal().get((task.view, task.frame), {})
-        if found.state == "cached" and entry.get("stamp") == mark:
+        if found.state == "cached" and cache.unchanged(entry):
             return True
         # A name that has once held pixels never gets others: Nuke would go on showing the first.
         self.target = _revised(self.target, without=task)
         return False
 
-    def _matte(self, task: Task, mark: str, scratch: Path, progress: Progress) -> None:
+    def _matte(self, task: Task, scratch: Path, progress: Progress) -> None:
         label = self.label(task)
-        exported = host.patiently(
-            export.export_frame, self.node, task.frame, task.view, scratch, label, stopped=self.cancelling.is_set
-        )
+        files, exported = host.patiently(_export, self.node, task, scratch, label, stopped=self.cancelling.is_set)
         part = self.target.part(task.view, task.frame)
         try:
             if exported.refused and self._refuses_empty:
@@ -209,7 +208,7 @@ class Job:
                 self.settings,
             )
             answer = self.transport.matte(request, lambda: self.cancelling.is_set() or progress.cancelled())
-            self.target.commit(task.view, task.frame, stamp=mark, **answer)
+            self.target.commit(task.view, task.frame, files=files, **answer)
         except UnreadableExr as error:
             raise Problem(f"{label}: the server's answer is damaged: {error}", "Render it again") from error
         finally:
@@ -223,6 +222,11 @@ class Job:
         except OSError:
             # The disk that holds the journal is full or gone: the reason is in the outcome all the same.
             self.warnings.append(str(problem))
+
+
+def _export(node: FbaNode, task: Task, scratch: Path, label: str) -> tuple[dict[str, list[int]], export.Exported]:
+    # The files first: one that is written again meanwhile then counts as changed.
+    return key.files(node, task.frame), export.export_frame(node, task.frame, task.view, scratch, label)
 
 
 def _revised(source: cache.Run, without: Task) -> cache.Run:

@@ -2,19 +2,17 @@
 
 Nuke's own op hashes change with the frame and between versions, so the key is made of text: class,
 knobs and connections of every node that the inputs lead to, expressions included. Files that are
-overwritten under the same name are noticed by `stamp`.
+overwritten under the same name are noticed by `files`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Optional
 
 import nuke
-
+from fbamatte_nuke import cache
 from fbamatte_nuke.node import INPUTS, SETTING_KNOBS, FbaNode, is_fba
 
 # Where a node sits and how it looks changes no pixel; nor does what a node says about itself.
@@ -96,28 +94,22 @@ def quick_key(node: FbaNode) -> str:
     return known[1]
 
 
-def stamp(node: FbaNode, frame: int) -> str:
-    """Return a mark of the files that ``frame`` is made of: it changes when one is written again."""
-    entries: set[tuple[str, int, int]] = set()
+def files(node: FbaNode, frame: int) -> dict[str, list[int]]:
+    """Return the files that ``frame`` is made of, each with its time of change and size.
+
+    As long as the key stays, so do their names; `fbamatte_nuke.cache.unchanged` tells whether one
+    has been written again.
+    """
+    found: dict[str, list[int]] = {}
     for name in INPUTS:
         upstream = node.input(name) if name != "bg" else None
         if upstream is not None:
-            entries.update(_files(upstream, frame))
-    return hashlib.sha256(json.dumps(sorted(entries)).encode()).hexdigest()[:16] if entries else ""
-
-
-def _files(upstream: nuke.Node, frame: int) -> Iterable[tuple[str, int, int]]:
-    dependencies: Any = upstream.fileDependencies(frame, frame)
-    for reader, paths in dependencies:
-        # What a Write on the way would write is no input.
-        if isinstance(reader, nuke.Node) and reader.Class() == "Write":
-            continue
-        for path in paths:
-            try:
-                stat = Path(path).stat()
-            except (OSError, ValueError):
-                continue
-            yield str(path), stat.st_mtime_ns, stat.st_size
+            dependencies: Any = upstream.fileDependencies(frame, frame)
+            for reader, paths in dependencies:
+                # What a Write on the way would write is no input.
+                if not (isinstance(reader, nuke.Node) and reader.Class() == "Write"):
+                    found.update((str(path), mark) for path in paths for mark in [cache.mark(str(path))] if mark)
+    return found
 
 
 def upstream_of(nodes: Iterable[Optional[nuke.Node]]) -> list[nuke.Node]:

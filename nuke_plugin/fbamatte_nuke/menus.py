@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - a menu must not slow the start of Nuke
 """The FBA menu among Nuke's nodes, its entries in the menu bar, and the dockable panel."""
 
 from __future__ import annotations

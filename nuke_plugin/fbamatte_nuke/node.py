@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Optional
 
 import nuke
-
 from fbamatte_nuke import cache, preferences
 from fbamatte_nuke.problems import Problem
 

@@ -21,7 +21,7 @@ def wheels() -> Path:
 
 
 def append_wheels() -> bool:
-    """Put the wheels at the end of ``sys.path``, where they override nothing of Nuke's; return whether there are any."""
+    """Put the wheels at the end of ``sys.path``, overriding nothing of Nuke's; return whether there are any."""
     there = wheels().is_dir()
     if there and str(wheels()) not in sys.path:
         sys.path.append(str(wheels()))

@@ -7,7 +7,6 @@ import time
 from typing import Any, Optional
 
 import nuke
-
 from fbamatte_nuke import host
 
 _POLL_SECONDS = 0.4

@@ -1,4 +1,3 @@
-# ruff: noqa: PLC0415 - gRPC may not load in this interpreter, and then only these functions fail
 """The server, spoken to with plain values, so that the same calls work in Nuke and through the bridge.
 
 No Nuke in here. Everything that goes in or out is what JSON can say; pixels stay in files.

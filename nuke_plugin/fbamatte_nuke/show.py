@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Optional
 
 import nuke
-
 from fbamatte_nuke import cache, survey
 from fbamatte_nuke.node import FbaNode
 from fbamatte_nuke.problems import Problem
@@ -46,19 +45,24 @@ def play(node: FbaNode, run: cache.Run, first: Optional[int] = None, last: Optio
     node.assign("has_result", True)
 
 
-def refresh(node: FbaNode, run: Optional[cache.Run] = None) -> Optional[survey.Survey]:
-    """Bring the status texts up to date; ``run`` is one whose failures count though it shows nothing yet.
+def refresh(node: FbaNode, thorough: bool = False, run: Optional[cache.Run] = None) -> Optional[survey.Survey]:
+    """Bring the status texts up to date; a problem is what they then say, none is raised.
 
-    A problem is what the status then says; none is raised.
+    Parameters
+    ----------
+    thorough : bool
+        Look into every file, which takes time; else only what there is, by name.
+    run : Run, optional
+        One whose failures count though the node does not show it yet.
     """
     try:
-        found = survey.survey(node, pending=run)
+        found = survey.survey(node, thorough=thorough, pending=run)
     except Problem as problem:
         say(node, str(problem))
         return None
     say(node, found.text(), found.line())
-    usage = cache.usage(node.cache_base())
-    node.assign("cache_info", f"{usage}")
+    if thorough:
+        node.assign("cache_info", str(cache.usage(node.cache_base())))
     return found
 
 

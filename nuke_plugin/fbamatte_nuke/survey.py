@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Any, Optional
 
 from fbamatte_nuke import cache, key
 from fbamatte_nuke.frames import format_frames, parse_frames
@@ -61,7 +61,7 @@ class Survey:
             frames = self.frames(state)
             if frames:
                 lines.append(f"{state} {format_frames(frames)}")
-        if not self.fresh and self.frames("stale"):
+        if self.frames("stale"):
             lines.append("The inputs or settings have changed: press Render range")
         shown = dict.fromkeys(reason for _, _, reason in self.failures())
         lines += [f"failed: {reason}" for reason in list(shown)[:5]]
@@ -76,20 +76,27 @@ def wanted_frames(node: FbaNode) -> list[int]:
     return parse_frames(text) if text else node.plate_frames()
 
 
-def survey(node: FbaNode, frames: Optional[Iterable[int]] = None, pending: Optional[cache.Run] = None) -> Survey:
+def survey(
+    node: FbaNode,
+    frames: Optional[Iterable[int]] = None,
+    *,
+    thorough: bool = True,
+    pending: Optional[cache.Run] = None,
+) -> Survey:
     """Return the state of ``frames``, or of the node's range and whatever else is cached.
 
     Parameters
     ----------
+    thorough : bool
+        Look into every file: whether it is whole, and whether what it was made of has been written
+        again. Otherwise a frame that is there by name counts, which costs nothing with any number.
     pending : Run, optional
         A run whose failures count although the node does not show it yet.
     """
-    run = node.run()
-    views = node.views()
+    run, views = node.run(), node.views()
     fresh = run is None or not run.key or run.key == key.quick_key(node)
-    asked = set(wanted_frames(node)) if frames is None else set(frames)
-    if frames is None and run is not None:
-        asked.update(frame for view in views for frame in run.frames(view))
+    there = {view: set(run.frames(view)) if run is not None else set() for view in views}
+    asked = set(wanted_frames(node)).union(*there.values()) if frames is None else set(frames)
     journal = run.journal() if run is not None else {}
     if pending is not None and (run is None or pending.folder != run.folder):
         journal.update({task: entry for task, entry in pending.journal().items() if entry["state"] == "failed"})
@@ -97,18 +104,21 @@ def survey(node: FbaNode, frames: Optional[Iterable[int]] = None, pending: Optio
     for view in views:
         for frame in sorted(asked):
             entry = journal.get((view, frame), {})
-            mark = key.stamp(node, frame) if entry.get("stamp") and fresh else entry.get("stamp", "")
-            states[view, frame] = _state(run, view, frame, entry, fresh and entry.get("stamp", "") == mark)
+            if entry.get("state") == "failed":
+                found = FrameState("failed", str(entry.get("reason", "")))
+            elif run is None or frame not in there[view]:
+                found = FrameState("missing")
+            else:
+                found = _there(run, view, frame, entry if thorough else None, fresh)
+            states[view, frame] = found
     return Survey(node.name, states, fresh)
 
 
-def _state(run: Optional[cache.Run], view: str, frame: int, entry: dict[str, object], fresh: bool) -> FrameState:
-    if entry.get("state") == "failed":
-        return FrameState("failed", str(entry.get("reason", "")))
-    found = run.look(view, frame) if run is not None else cache.FrameFile("missing")
-    if found.state == "unreadable" and run is not None:
-        reason = f"{run.path(view, frame)} cannot be read: {found.reason}. Render it again"
-        return FrameState("failed", reason)
-    if found.state == "missing":
-        return FrameState("missing")
+def _there(run: cache.Run, view: str, frame: int, entry: Optional[dict[str, Any]], fresh: bool) -> FrameState:
+    """Return the state of a frame that has a file; with its journal entry, look into it."""
+    if entry is not None:
+        found = run.look(view, frame)
+        if found.state == "unreadable":
+            return FrameState("failed", f"{run.path(view, frame)} cannot be read: {found.reason}. Render it again")
+        fresh = fresh and cache.unchanged(entry)
     return FrameState("cached") if fresh else FrameState("stale", "the inputs have changed")

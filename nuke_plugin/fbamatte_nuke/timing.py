@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Optional
 
 import nuke
-
 from fbamatte_nuke.node import FbaNode
 
 

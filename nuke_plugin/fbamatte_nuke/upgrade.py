@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import nuke
-
 from fbamatte_nuke import show
 from fbamatte_nuke.node import INPUTS, FbaNode
 from fbamatte_nuke.problems import Problem

@@ -31,8 +31,9 @@ def preferences_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def begin(preferences_file: Path) -> Iterator[Callable[..., Any]]:
     """Start a session: begin() with an interface, begin(gui=False) without."""
-    from fbamatte_nuke import jobs, transport
     from nuke_standin import app, runtime
+
+    from fbamatte_nuke import jobs, transport
 
     def start(*, gui: bool = True) -> Any:
         return app.start(gui=gui, plugins=(PLUGIN,))

@@ -126,9 +126,7 @@ def test_every_push_names_something_that_was_set(parsed: dict[str, list[list[str
 
 
 @BOTH
-def test_knobs_are_unique_and_snake_case_with_label_and_tooltip(
-    parsed: dict[str, list[list[str]]], name: str
-) -> None:
+def test_knobs_are_unique_and_snake_case_with_label_and_tooltip(parsed: dict[str, list[list[str]]], name: str) -> None:
     group = nodes(parsed[name])[0]
     own = [words[1] for words in group.user]
     assert len(own) == len(set(own))
@@ -154,7 +152,9 @@ def _expressions(node: Node) -> list[str]:
 @BOTH
 def test_every_link_leads_to_a_knob(parsed: dict[str, list[list[str]]], name: str) -> None:
     found = nodes(parsed[name])
-    knobs = {f"{group.group}.{group.name}": {words[1] for words in group.user} for group in found if group.kind == "Group"}
+    knobs = {
+        f"{group.group}.{group.name}": {words[1] for words in group.user} for group in found if group.kind == "Group"
+    }
     seen = 0
     for node in found:
         texts = [*_expressions(node), *re.findall(r"\[value ([\w.]+)\]", " ".join(node.knobs.values()))]
@@ -221,10 +221,23 @@ def test_the_trimap_inside_fba_is_fbatrimap(parsed: dict[str, list[list[str]]]) 
 
 
 def test_only_stock_nodes(parsed: dict[str, list[list[str]]]) -> None:
-    stock = set(
-        "Group Input Output Copy Expression MergeExpression FilterErode Merge2 Switch Write Read Assert CheckerBoard2 "
-        "Constant Text2".split()
-    )
+    stock = {
+        "Group",
+        "Input",
+        "Output",
+        "Copy",
+        "Expression",
+        "MergeExpression",
+        "FilterErode",
+        "Merge2",
+        "Switch",
+        "Write",
+        "Read",
+        "Assert",
+        "CheckerBoard2",
+        "Constant",
+        "Text2",
+    }
     for commands in parsed.values():
         assert {node.kind for node in nodes(commands)} <= stock
 

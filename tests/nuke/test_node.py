@@ -98,8 +98,9 @@ def test_the_band_is_as_wide_as_high_on_anamorphic_plates(begin: Callable[..., A
 
 @pytest.mark.parametrize(("matte", "value"), [("inside", 1.0), ("outside", 0.0), ("edge", 0.5)])
 def test_mattes_force_their_value(node: Any, tmp_path: Path, matte: str, value: float) -> None:
-    import nuke
     from nuke_standin import trees
+
+    import nuke
 
     patch = np.zeros((trees.HEIGHT, trees.WIDTH), np.float32)
     patch[25:35, 20:60] = 1
@@ -115,8 +116,9 @@ def test_mattes_force_their_value(node: Any, tmp_path: Path, matte: str, value: 
 
 
 def test_outside_wins_over_inside_and_both_over_edge(node: Any, tmp_path: Path) -> None:
-    import nuke
     from nuke_standin import trees
+
+    import nuke
 
     everywhere = np.ones((trees.HEIGHT, trees.WIDTH), np.float32)
     trees.write_exr(tmp_path / "all.exr", {"A": everywhere})
@@ -131,8 +133,9 @@ def test_outside_wins_over_inside_and_both_over_edge(node: Any, tmp_path: Path) 
 
 
 def test_windows_of_the_trimap_are_the_plates(begin: Callable[..., Any], tmp_path: Path) -> None:
-    import nuke
     from nuke_standin import app, trees
+
+    import nuke
 
     begin()
     node = trees.tree(tmp_path / "shot", window=((-4, -6), (91, 57)), display=((0, 0), (87, 51)))
@@ -163,8 +166,9 @@ def test_status_shows_the_words(node: Any) -> None:
 
 
 def test_fbatrimap_alone_gives_the_same_trimap(node: Any) -> None:
-    import nuke
     from nuke_standin import app
+
+    import nuke
 
     alone = nuke.createNode("FBATrimap")
     for index in range(2):
@@ -214,8 +218,9 @@ def test_opening_a_script_touches_nothing(node: Any, tmp_path: Path) -> None:
 
 
 def test_menu_and_panel_are_registered(begin: Callable[..., Any]) -> None:
-    import nuke
     import nukescripts
+
+    import nuke
 
     begin()
     assert set(nuke.menu("Nodes").findItem("FBA").children) == {"FBA", "FBATrimap"}

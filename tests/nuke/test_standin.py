@@ -46,7 +46,9 @@ class Stubs:
         bases, methods = self.classes[owner]
         if name in methods:
             return methods[name]
-        return next((found for base in bases if base in self.classes for found in [self.method(base, name)] if found), [])
+        return next(
+            (found for base in bases if base in self.classes for found in [self.method(base, name)] if found), []
+        )
 
 
 def agrees(function: Any, stub: ast.arguments, skip_self: bool) -> bool:
@@ -55,7 +57,11 @@ def agrees(function: Any, stub: ast.arguments, skip_self: bool) -> bool:
         return True
     expected = [argument.arg for argument in stub.args][1 if skip_self else 0 :]
     required = len(expected) - len(stub.defaults)
-    given = [parameter for parameter in inspect.signature(function).parameters.values() if parameter.name not in {"self", "cls"}]
+    given = [
+        parameter
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name not in {"self", "cls"}
+    ]
     if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in given):
         return True
     positional = [parameter for parameter in given if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
@@ -93,18 +99,26 @@ def test_methods_have_the_signatures_of_types_nuke(begin: Callable[..., Any]) ->
             continue
         for ancestor in kind.__mro__:
             for method, value in vars(ancestor).items():
-                if ancestor in Exception.__mro__ or method.startswith("_") or not callable(getattr(value, "__func__", value)) or method in OWN.get(ancestor.__name__, ()):
+                if (
+                    ancestor in Exception.__mro__
+                    or method.startswith("_")
+                    or not callable(getattr(value, "__func__", value))
+                    or method in OWN.get(ancestor.__name__, ())
+                ):
                     continue
                 overloads = known.method(name, method)
                 assert overloads, f"{name}.{method} does not exist"
-                assert any(agrees(getattr(kind, method), stub, skip_self=True) for stub in overloads), f"{name}.{method}"
+                assert any(agrees(getattr(kind, method), stub, skip_self=True) for stub in overloads), (
+                    f"{name}.{method}"
+                )
                 checked += 1
     assert checked > 150
 
 
 def test_every_class_of_the_stand_in_exists(begin: Callable[..., Any]) -> None:
-    import nuke
     from nuke_standin import knobs, nodes
+
+    import nuke
 
     known = Stubs()
     for module in (nuke, knobs, nodes):
@@ -137,12 +151,15 @@ def in_thread(function: Callable[[], Any]) -> Any:
 
 
 def test_nodes_may_be_touched_on_the_main_thread_only(session: Any) -> None:
-    import nuke
     from nuke_standin.runtime import OffMainThreadError
+
+    import nuke
 
     node = nuke.createNode("Grade")
     knob = node["multiply"]
-    for touch in (lambda: node.name(), lambda: knob.value(), nuke.root, lambda: node["multiply"], nuke.frame):
+    # A bound method would be looked up here, on the main thread.
+    name, value = (lambda: node.name()), (lambda: knob.value())  # noqa: PLW0108
+    for touch in (name, value, nuke.root, lambda: node["multiply"], nuke.frame):
         assert isinstance(in_thread(touch), OffMainThreadError)
 
 
@@ -311,15 +328,18 @@ def test_channels_are_called_as_in_nuke(written: str, called: str) -> None:
 
 
 def test_a_window_that_is_not_the_format_gets_a_border(session: Any, tmp_path: Path) -> None:
-    import nuke
     from nuke_standin import app
     from nuke_standin.images import Box
+
+    import nuke
 
     window = (np.array([0, 0], np.int32), np.array([7, 5], np.int32))
     larger = (np.array([-2, -1], np.int32), np.array([9, 6], np.int32))
     plane = np.ones((8, 12), np.float32)
     path = tmp_path / "overscan.exr"
-    with OpenEXR.File({"type": OpenEXR.scanlineimage, "displayWindow": window, "dataWindow": larger}, {"A": plane}) as file:
+    with OpenEXR.File(
+        {"type": OpenEXR.scanlineimage, "displayWindow": window, "dataWindow": larger}, {"A": plane}
+    ) as file:
         file.write(str(path))
     picture = app.picture(nuke.nodes.Read(file=path.as_posix()))
     assert picture.bbox == Box(-3, -2, 11, 8)

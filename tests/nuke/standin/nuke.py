@@ -7,7 +7,6 @@ types-nuke by test_standin.py; what is assumption about Nuke is marked in docs/n
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -327,7 +326,7 @@ def tprint(*args: Any, sep: str = " ", end: str = "\n", file: Any = None) -> Non
 
 
 def pluginAddPath(args: Any, addToSysPath: bool = True) -> None:
-    base = Path(sys._getframe(1).f_globals.get("__file__", os.getcwd())).parent
+    base = Path(sys._getframe(1).f_globals.get("__file__", ".")).parent
     folder = str((base / args).resolve())
     if folder not in _runtime.state.plugin_path:
         _runtime.state.plugin_path.insert(0, folder)

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import nuke
-
 from nuke_standin import render, runtime
 from nuke_standin.images import Picture
+
+import nuke
 
 
 def start(*, gui: bool = True, plugins: tuple[Path, ...] = ()) -> runtime.State:

@@ -1,4 +1,4 @@
-"""The stock nodes that the stand-in knows: their inputs and knobs. Anything else is an unknown class or knob, as in Nuke."""
+"""The stock nodes that the stand-in knows: inputs and knobs. Anything else is unknown, and an error as in Nuke."""
 
 from __future__ import annotations
 
@@ -81,9 +81,23 @@ _EXPRESSION.update({f"channel{row}": channels("default") for row in range(4)})
 _MERGES = ("over", "under", "copy", "plus", "multiply", "max", "min", "from", "minus", "stencil", "mask")
 _EXR_DATA = ("16 bit half", "32 bit float")
 _EXR_COMPRESSION = (
-    "Zip (1 scanline)", "none", "Zip (16 scanlines)", "PIZ Wavelet (32 scanlines)", "RLE", "B44", "B44A", "DWAA", "DWAB",
-)  # fmt: skip
-_EXR_METADATA = ("default metadata", "no metadata", "default metadata and exr/*", "all metadata except input/*", "all metadata")
+    "Zip (1 scanline)",
+    "none",
+    "Zip (16 scanlines)",
+    "PIZ Wavelet (32 scanlines)",
+    "RLE",
+    "B44",
+    "B44A",
+    "DWAA",
+    "DWAB",
+)
+_EXR_METADATA = (
+    "default metadata",
+    "no metadata",
+    "default metadata and exr/*",
+    "all metadata except input/*",
+    "all metadata",
+)
 
 CLASSES: dict[str, tuple[int, dict[str, Spec]]] = {
     "Group": (1, {"lock_connections": yes_no()}),
@@ -143,21 +157,43 @@ CLASSES: dict[str, tuple[int, dict[str, Spec]]] = {
     "Copy": (2, _COPY),
     "Expression": (1, _EXPRESSION),
     "MergeExpression": (2, _EXPRESSION),
-    "FilterErode": (1, {"channels": channels("all"), "size": Spec(k.WH_Knob, [0.0, 0.0]), "filter": choice("box", "triangle", "quadratic", "cubic", "gaussian")}),
+    "FilterErode": (
+        1,
+        {
+            "channels": channels("all"),
+            "size": Spec(k.WH_Knob, [0.0, 0.0]),
+            "filter": choice("box", "triangle", "quadratic", "cubic", "gaussian"),
+        },
+    ),
     "Merge2": (
         2,
-        {"operation": choice(*_MERGES), "bbox": choice("union", "intersection", "A", "B"), "also_merge": channels("none"), "mix": double(1)},
+        {
+            "operation": choice(*_MERGES),
+            "bbox": choice("union", "intersection", "A", "B"),
+            "also_merge": channels("none"),
+            "mix": double(1),
+        },
     ),
     "Switch": (20, {"which": double()}),
     "Assert": (1, {"expression": double(1), "message": text()}),
-    "Constant": (0, {"channels": channels("rgb"), "color": Spec(k.Color_Knob, [0.0] * 4), "format": Spec(k.Format_Knob, "")}),
+    "Constant": (
+        0,
+        {"channels": channels("rgb"), "color": Spec(k.Color_Knob, [0.0] * 4), "format": Spec(k.Format_Knob, "")},
+    ),
     "CheckerBoard2": (0, {"boxsize": double(64), "format": Spec(k.Format_Knob, "")}),
-    "Text2": (1, {"message": text(), "xjustify": choice("left", "center", "right"), "yjustify": choice("top", "center", "bottom")}),
+    "Text2": (
+        1,
+        {
+            "message": text(),
+            "xjustify": choice("left", "center", "right"),
+            "yjustify": choice("top", "center", "bottom"),
+        },
+    ),
     "Crop": (1, {"box": Spec(k.BBox_Knob, [0.0] * 4), "crop": yes_no(True), "reformat": yes_no()}),
     "Grade": (1, {"multiply": double(1), "add": double(), "channels": channels("rgb")}),
     "TimeOffset": (1, {"time_offset": integer(), "reverse_input": yes_no()}),
     "FrameHold": (1, {"firstFrame": integer(), "increment": integer()}),
-}  # fmt: skip
+}
 
 ROOT: dict[str, Spec] = {
     "first_frame": integer(1),

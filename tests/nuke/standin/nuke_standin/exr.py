@@ -10,10 +10,18 @@ from typing import Any
 
 import numpy as np
 import OpenEXR
-
 from nuke_standin.images import Box, Format, Picture
 
-_PLAIN = {"r": "red", "red": "red", "g": "green", "green": "green", "b": "blue", "blue": "blue", "a": "alpha", "alpha": "alpha"}
+_PLAIN = {
+    "r": "red",
+    "red": "red",
+    "g": "green",
+    "green": "green",
+    "b": "blue",
+    "blue": "blue",
+    "a": "alpha",
+    "alpha": "alpha",
+}
 _WRITTEN = {"rgba.red": "R", "rgba.green": "G", "rgba.blue": "B", "rgba.alpha": "A"}
 _COMPRESSION = {
     "none": OpenEXR.NO_COMPRESSION,
@@ -22,7 +30,19 @@ _COMPRESSION = {
     "PIZ Wavelet (32 scanlines)": OpenEXR.PIZ_COMPRESSION,
     "RLE": OpenEXR.RLE_COMPRESSION,
 }
-_OWN = frozenset("channels compression dataWindow displayWindow lineOrder pixelAspectRatio type screenWindowCenter screenWindowWidth".split())
+_OWN = frozenset(
+    {
+        "channels",
+        "compression",
+        "dataWindow",
+        "displayWindow",
+        "lineOrder",
+        "pixelAspectRatio",
+        "type",
+        "screenWindowCenter",
+        "screenWindowWidth",
+    }
+)
 
 
 def channel_name(written: str, views: tuple[str, ...] = ("main",)) -> str:
@@ -48,7 +68,10 @@ def read(path: Path, views: tuple[str, ...], offset_negative: bool) -> Picture:
     height = bottom - top + 1
     format_ = Format(right - left + 1, height, header.get("pixelAspectRatio", 1.0))
     bbox = Box(
-        data_left - shift_x, height - 1 - (data_bottom - shift_y), data_right - shift_x + 1, height - (data_top - shift_y)
+        data_left - shift_x,
+        height - 1 - (data_bottom - shift_y),
+        data_right - shift_x + 1,
+        height - (data_top - shift_y),
     )
     channels = {channel_name(name, views): plane for name, plane in pixels.items()}
     picture = Picture(format_, bbox, channels, _metadata(path))
@@ -69,7 +92,10 @@ def attributes(data: bytes) -> tuple[dict[str, tuple[str, bytes]], int]:
         name_end = data.index(b"\0", at)
         type_end = data.index(b"\0", name_end + 1)
         (size,) = struct.unpack_from("<i", data, type_end + 1)
-        found[data[at:name_end].decode()] = (data[name_end + 1 : type_end].decode(), data[type_end + 5 : type_end + 5 + size])
+        found[data[at:name_end].decode()] = (
+            data[name_end + 1 : type_end].decode(),
+            data[type_end + 5 : type_end + 5 + size],
+        )
         at = type_end + 5 + size
     return found, at + 1
 

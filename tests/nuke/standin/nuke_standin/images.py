@@ -120,7 +120,7 @@ class Picture:
         return replace(self, channels={**self.channels, **channels})
 
 
-BLACK = "red green blue alpha".split()
+BLACK = ["red", "green", "blue", "alpha"]
 
 
 def black(format_: Format) -> Picture:

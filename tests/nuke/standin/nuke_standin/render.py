@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
-from scipy import ndimage
-
-from nuke_standin import exr, expressions, knobs, runtime
+from nuke_standin import expressions, exr, knobs, runtime
 from nuke_standin.images import Box, Format, Picture, black
 from nuke_standin.nodes import FrameRange, Group, Node
+from scipy import ndimage
 
 Operator = Callable[[Node, float, str], Picture]
 RGBA = ("rgba.red", "rgba.green", "rgba.blue", "rgba.alpha")
-_COSMETIC = frozenset("name label xpos ypos selected tile_color note_font hide_input".split())
+_COSMETIC = frozenset(["name", "label", "xpos", "ypos", "selected", "tile_color", "note_font", "hide_input"])
 
 
 _Asked = Callable[[Optional[Node], float, str], Any]
@@ -247,7 +246,7 @@ def _expression(node: Node, frame: float, view: str) -> Picture:
 
 
 def _filter_erode(node: Node, frame: float, view: str) -> Picture:
-    """Grow by a disc where the size is negative, shrink where positive; a fraction covers its part of the last pixel."""
+    """Grow by a disc where the size is negative, shrink where positive; fractions cover part of the last pixel."""
     source = look(node.input(0), frame, view)
     sizes = node._knobs["size"]._elements_at(frame)
     width, height = sizes[0], sizes[-1]

@@ -155,7 +155,7 @@ def fire(kind: str, node: Any, knob: Any = None, code: str = "", aborts: bool = 
         for run in runs:
             try:
                 run()
-            except Exception as error:
+            except Exception as error:  # noqa: PERF203 - each on its own, as Nuke does
                 if aborts:
                     raise RuntimeError(f"{kind}: {error}") from error
                 say(traceback.format_exc())

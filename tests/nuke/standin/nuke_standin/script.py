@@ -92,7 +92,11 @@ def _fill(node: nodes.Node, pairs: list[tuple[str, tcl.Word]]) -> None:
 def write(root: nodes.Root) -> str:
     """Return the script as text."""
     lines = ["#! stand-in", "version 15.1 v3", "Root {", " inputs 0"]
-    lines += [f" {name} {knob.toScript()}" for name, knob in root._knobs.items() if name in classes.ROOT and not knob._is_default()]
+    lines += [
+        f" {name} {knob.toScript()}"
+        for name, knob in root._knobs.items()
+        if name in classes.ROOT and not knob._is_default()
+    ]
     lines += [" views " + tcl.quote("\n".join(root._views)), "}"]
     return "\n".join([*lines, *_nodes(root, "", {})]) + "\n"
 
@@ -106,8 +110,7 @@ def _nodes(group: nodes.Group, indent: str, written: dict[nodes.Node, str]) -> l
         for other in node._inputs:
             if other is not None:
                 put(other)
-        for other in reversed(node._inputs):
-            lines.append(f"push ${written[other]}" if other is not None else "push 0")
+        lines.extend(f"push ${written[other]}" if other is not None else "push 0" for other in reversed(node._inputs))
         written[node] = f"N{len(written)}"
         lines.extend(_node(node, indent, written))
         lines.append(f"set {written[node]} [stack 0]")
@@ -123,7 +126,9 @@ def _node(node: nodes.Node, indent: str, written: dict[nodes.Node, str]) -> list
     for name, knob in node._knobs.items():
         if name in user:
             lines.append(f"{indent} addUserKnob {_definition(knob)}")
-        if isinstance(knob, (knobs.Tab_Knob, knobs.Text_Knob)) or (name in user and isinstance(knob, knobs.Script_Knob)):
+        if isinstance(knob, (knobs.Tab_Knob, knobs.Text_Knob)) or (
+            name in user and isinstance(knob, knobs.Script_Knob)
+        ):
             continue
         if not knob._is_default() or name == "name":
             lines.append(f"{indent} {name} {knob.toScript()}")
@@ -141,7 +146,13 @@ def _definition(knob: knobs.Knob) -> str:
             # What a line of text shows is saved with its definition.
             parts.append(tcl.quote(knob._value))
         else:
-            parts.append(f"{{{word.text}}}" if word.kind == "braced" else tcl.quote(word.text) if word.kind == "quoted" else word.text)
+            parts.append(
+                f"{{{word.text}}}"
+                if word.kind == "braced"
+                else tcl.quote(word.text)
+                if word.kind == "quoted"
+                else word.text
+            )
         text_follows = word.text == "T" and word.kind == "bare"
     return "{" + " ".join(parts) + "}"
 

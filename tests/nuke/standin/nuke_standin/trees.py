@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 import OpenEXR
+from nuke_standin import exr
 
 import nuke
-
-from nuke_standin import exr
 
 WIDTH, HEIGHT = 96, 64
 FRAMES = (1001, 1002, 1003)
@@ -40,7 +39,9 @@ def write_exr(
         "pixelAspectRatio": aspect,
     }
     buffer = io.BytesIO()
-    OpenEXR.File(header, {name: np.ascontiguousarray(plane, np.float32) for name, plane in planes.items()}).write(buffer)
+    OpenEXR.File(header, {name: np.ascontiguousarray(plane, np.float32) for name, plane in planes.items()}).write(
+        buffer
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(exr.inject(buffer.getvalue(), more))
 
@@ -61,18 +62,35 @@ def roto_pixels(frame: int, height: int = HEIGHT, width: int = WIDTH, radius: fl
     return {"A": (distance < radius).astype(np.float32)}
 
 
-def sequences(folder: Path, frames: tuple[int, ...] = FRAMES, views: tuple[str, ...] = ("main",), **how: Any) -> None:
+def sequences(
+    folder: Path,
+    frames: tuple[int, ...] = FRAMES,
+    views: tuple[str, ...] = ("main",),
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+    **how: Any,
+) -> None:
     """Write plate.%V.%04d.exr and roto.%V.%04d.exr."""
+    width, height = size
     for number, view in enumerate(views):
         for frame in frames:
-            write_exr(folder / f"plate.{view}.{frame:04d}.exr", plate_pixels(frame, seed=100 * number), **ATTRIBUTES, **how)
-            write_exr(folder / f"roto.{view}.{frame:04d}.exr", roto_pixels(frame), **how)
+            write_exr(
+                folder / f"plate.{view}.{frame:04d}.exr",
+                plate_pixels(frame, height, width, 100 * number),
+                **ATTRIBUTES,
+                **how,
+            )
+            write_exr(folder / f"roto.{view}.{frame:04d}.exr", roto_pixels(frame, height, width), **how)
 
 
 def read(folder: Path, name: str, frames: tuple[int, ...] = FRAMES) -> Any:
     """Return a Read of such a sequence."""
     return nuke.nodes.Read(
-        file=f"{folder.as_posix()}/{name}.%V.%04d.exr", first=frames[0], last=frames[-1], raw=True, name=name, file_type="exr"
+        file=f"{folder.as_posix()}/{name}.%V.%04d.exr",
+        first=frames[0],
+        last=frames[-1],
+        raw=True,
+        name=name,
+        file_type="exr",
     )
 
 
