@@ -9,6 +9,7 @@ from fbamatte.errors import UsageError
 from fbamatte.frame import EncodedFrame, EncodedMatte
 from fbamatte.rpc import codec
 from fbamatte.rpc.framing import Buffer
+from fbamatte.rpc.layout import Payload
 from fbamatte.rpc.v1 import matting_pb2 as pb
 
 
@@ -98,6 +99,9 @@ class Job(Protocol):
     def fill(self, lease: memoryview) -> None:
         """Write its payload into shared memory."""
 
+    def receive(self, header: pb.MatteHeader, size: int) -> Payload:
+        """Return where the chunks of its answer go."""
+
     def read(self, header: pb.MatteHeader, payload: memoryview) -> Any:
         """Return what the caller gets, from the answer's payload or the lease. Copies what is shared."""
 
@@ -122,6 +126,10 @@ class EncodedJob:
     def fill(self, lease: memoryview) -> None:
         """See `Job`."""
         raise AssertionError(f"EXR bytes do not travel in shared memory, {len(lease)} bytes of it")
+
+    def receive(self, _header: pb.MatteHeader, size: int) -> Payload:
+        """See `Job`."""
+        return Payload(size, self.label)
 
     def read(self, header: pb.MatteHeader, payload: memoryview) -> EncodedMatte:
         """See `Job`."""

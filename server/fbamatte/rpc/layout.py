@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fbamatte.errors import FrameError
@@ -119,12 +120,17 @@ class Payload:
         Bytes declared.
     label : str
         What to call the frame in an error.
+    into : sequence of memoryview
+        Writable bytes to receive into, one after the other, ``size`` in all, instead of memory of its own.
     """
 
-    def __init__(self, size: int, label: str) -> None:
+    def __init__(self, size: int, label: str, into: Sequence[memoryview] = ()) -> None:
         self.size = size
         self.label = label
         self.received = 0
+        self._into = list(into)
+        if self._into:
+            return
         # Anonymous memory: pages appear as they are written and go back to the system on close.
         self._memory = mmap.mmap(-1, max(size, 1))
         if hasattr(mmap, "MADV_HUGEPAGE") and size >= 1 << 22:
@@ -140,11 +146,24 @@ class Payload:
         """
         if self.received + len(data) > self.size:
             raise FrameError(f"{self.label}: more than the {self.size} bytes that its header declares")
-        self._memory[self.received : self.received + len(data)] = data
+        if self._into:
+            self._scatter(memoryview(data))
+        else:
+            self._memory[self.received : self.received + len(data)] = data
         self.received += len(data)
 
+    def _scatter(self, data: memoryview) -> None:
+        while len(data):
+            target = self._into[0]
+            count = min(len(data), len(target))
+            target[:count] = data[:count]
+            data = data[count:]
+            self._into[0] = target[count:]
+            if count == len(target) and len(self._into) > 1:
+                del self._into[0]
+
     def finish(self) -> memoryview:
-        """Return all of it as a view; the memory goes when the last view of it goes.
+        """Return all of it as a view; the memory goes when the last view of it goes. Empty where it went elsewhere.
 
         Raises
         ------
@@ -153,4 +172,4 @@ class Payload:
         """
         if self.received != self.size:
             raise FrameError(f"{self.label}: {self.received} bytes came, its header declares {self.size}")
-        return memoryview(self._memory)[: self.size]
+        return memoryview(b"") if self._into else memoryview(self._memory)[: self.size]

@@ -47,6 +47,10 @@ class PlanesJob:
         """See `Job`."""
         pixels.to_lease(lease, self.frame, self._planes)
 
+    def receive(self, _header: pb.MatteHeader, size: int) -> layout.Payload:
+        """See `Job`."""
+        return layout.Payload(size, self.label)
+
     def read(self, header: pb.MatteHeader, payload: memoryview) -> Matte:
         """See `Job`."""
         return pixels.read_matte(header, payload, self.frame)

@@ -18,8 +18,8 @@ from fbamatte.rpc.values import read_attributes, write_attributes
 
 Array = NDArray[Any]
 Convert = Callable[[Array, Array], None]
-"""Copies its second array into its first, of another floating-point type. numpy's own way takes several
-times as long as a vectorised one, so a server that has one hands it in."""
+"""Copies its second array into its first, of another floating-point type, and keeps to half's range. numpy's
+own way takes several times as long as a vectorised one, so a server that has one hands it in."""
 
 FRAME_PLANES = (pb.PLANE_KIND_PLATE, pb.PLANE_KIND_TRIMAP)
 ANSWER_PLANES = (pb.PLANE_KIND_ALPHA, pb.PLANE_KIND_FOREGROUND, pb.PLANE_KIND_BACKGROUND)
@@ -179,23 +179,21 @@ def copy_pixels(target: Array, source: Array, convert: Optional[Convert] = None)
     """Copy ``source`` into ``target``; what is beyond half range becomes the largest half, not infinite."""
     if target.dtype == source.dtype:
         np.copyto(target, source)
+    elif convert is not None:
+        convert(target, source)
     elif target.dtype.itemsize < source.dtype.itemsize:
-        _narrow(target, source, convert or _numpy_convert)
+        _narrow(target, source)
     else:
-        (convert or _numpy_convert)(target, source)
+        np.copyto(target, source)
 
 
-def _numpy_convert(target: Array, source: Array) -> None:
-    with np.errstate(over="ignore"):
-        np.copyto(target, source, casting="same_kind")
-
-
-def _narrow(target: Array, source: Array, convert: Convert) -> None:
+def _narrow(target: Array, source: Array) -> None:
     into, out_of = target.reshape(-1), np.ascontiguousarray(source).reshape(-1)
     for start in range(0, into.size, _BLOCK):
         block, wide = into[start : start + _BLOCK], out_of[start : start + _BLOCK]
-        convert(block, wide)
+        with np.errstate(over="ignore"):
+            np.copyto(block, wide, casting="same_kind")
         # Bits of an infinite or not-a-number half, whatever its sign; much quicker than isinf.
         if (block.view(np.uint16) & np.uint16(0x7FFF)).max() >= 0x7C00:
-            over = np.isinf(block) & np.isfinite(wide)
+            over = np.isinf(block)
             block[over] = np.copysign(_HALF_MAX, wide[over])

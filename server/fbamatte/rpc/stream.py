@@ -228,7 +228,7 @@ class Stream:
         opened.answer = header
         size = layout.payload_bytes(header, opened.job.label)
         if header.payload != pb.PAYLOAD_KIND_SHARED_MEMORY:
-            opened.payload = layout.Payload(size, opened.job.label)
+            opened.payload = opened.job.receive(header, size)
 
     def _complete(self, key: str) -> None:
         opened = self._frames.get(key)
