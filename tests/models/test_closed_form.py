@@ -1,5 +1,9 @@
 """Closed-form against PyMatting's solve of the whole plate, and on trimaps that are hard to solve."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -213,3 +217,11 @@ def test_blocks_come_near_the_whole(truth, monkeypatch):
     assert 0 < np.abs(whole - blocks)[unknown].mean() < 0.01
     odd = closed_form_alpha(truth.image[:91, :77], truth.trimap[:91, :77], max_unknowns=500)
     assert np.isfinite(odd).all()
+
+
+def test_a_machine_without_a_place_for_compiled_code_mattes_all_the_same():
+    """A read-only install and a home that is none: a container, a render node."""
+    program = "from fbamatte.models import registry; registry.load('closed-form'); print('loaded')"
+    environment = {**os.environ, "NUMBA_CACHE_LOCATOR_CLASSES": "UserProvidedCacheLocator", "NUMBA_CACHE_DIR": ""}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "loaded", done.stderr
