@@ -107,6 +107,7 @@ class Server:
         if self.settings.ready_file:
             process.check_no_other(Path(self.settings.ready_file))
         process.raise_file_limit()
+        process.give_memory_back()
         leases.sweep(time.time())
         self.listeners.start(MattingService(self.desk, self._tokens))
         if self._status:
