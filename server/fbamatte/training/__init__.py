@@ -1,0 +1,1 @@
+"""Training: losses, samples, recipes and one visible loop."""
