@@ -225,6 +225,8 @@ class Job:
 
 
 def _export(node: FbaNode, task: Task, scratch: Path, label: str) -> tuple[dict[str, list[int]], export.Exported]:
+    # The artist goes on working meanwhile, and may have switched to proxies or taken an input away.
+    export.check(node)
     # The files first: one that is written again meanwhile then counts as changed.
     return key.files(node, task.frame), export.export_frame(node, task.frame, task.view, scratch, label)
 

@@ -40,6 +40,8 @@ class Preferences:
         The interpreter for the bridge, with ``pip install fbamatte``. FBAMATTE_PYTHON.
     timeout : float
         Seconds that one frame may take. FBAMATTE_TIMEOUT.
+    patience : float
+        Seconds to wait for a server that does not answer, as while it starts. FBAMATTE_PATIENCE.
     """
 
     server: str = DEFAULT_SERVER
@@ -51,6 +53,7 @@ class Preferences:
     mode: str = "auto"
     bridge_python: str = ""
     timeout: float = 900.0
+    patience: float = 20.0
 
     def token(self) -> str:
         """Return the token; empty where there is none.
@@ -81,6 +84,7 @@ _VARIABLES = {
     "mode": "FBAMATTE_NUKE_MODE",
     "bridge_python": "FBAMATTE_PYTHON",
     "timeout": "FBAMATTE_TIMEOUT",
+    "patience": "FBAMATTE_PATIENCE",
 }
 
 
@@ -103,14 +107,19 @@ def load() -> Preferences:
         value = os.environ.get(_VARIABLES[entry.name]) or stored.get(entry.name)
         if value not in (None, ""):
             found[entry.name] = value
-    try:
-        found["timeout"] = float(found.get("timeout", Preferences.timeout))
-    except ValueError as error:
-        raise Problem(f"timeout {found['timeout']!r} is no number of seconds", "Correct it", fatal=True) from error
+    for name in ("timeout", "patience"):
+        found[name] = _seconds(name, found.get(name, getattr(Preferences, name)))
     loaded = Preferences(**found)
     if loaded.mode not in MODES:
         raise Problem(f"mode {loaded.mode!r} is not known", f"Choose one of {', '.join(MODES)}", fatal=True)
     return loaded
+
+
+def _seconds(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise Problem(f"{name} {value!r} is no number of seconds", "Correct it", fatal=True) from error
 
 
 def save(**changes: Any) -> Preferences:

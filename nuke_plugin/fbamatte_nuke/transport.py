@@ -179,6 +179,7 @@ def disconnect() -> None:
 def _line(server: str, token: str, preferences: Preferences) -> Any:
     tls = {"ca": preferences.tls_ca, "certificate": preferences.tls_cert, "key": preferences.tls_key}
     where: dict[str, Any] = {"server": server, "token": token, "tls": tls, "timeout": preferences.timeout}
+    where["patience"] = preferences.patience
     reason = "" if preferences.mode == "bridge" else why_not_here()
     try:
         if preferences.mode != "bridge" and not reason:

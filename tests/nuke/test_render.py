@@ -15,24 +15,25 @@ import numpy as np
 import OpenEXR
 import pytest
 
-from fbamatte.testing import RunningServer, running_server
+from fbamatte.serving.server import Server
+from fbamatte.testing import serve_in_process
 
 SLOW = 0.15
 
 
 @pytest.fixture(name="server", scope="module")
-def fixture_server() -> Iterator[RunningServer]:
-    with running_server(models=("testing-null", f"testing-sleep-{SLOW}")) as server:
+def fixture_server() -> Iterator[Server]:
+    with serve_in_process(models=("testing-null", f"testing-sleep-{SLOW}")) as server:
         yield server
 
 
 @pytest.fixture(name="node")
-def fixture_node(begin: Callable[..., Any], tmp_path: Path, server: RunningServer) -> Any:
+def fixture_node(begin: Callable[..., Any], tmp_path: Path, server: Server) -> Any:
     from nuke_standin import trees
 
     begin()
     node = trees.tree(tmp_path / "shot")
-    node["server"].setValue(server.address)
+    node["server"].setValue(server.addresses[0])
     return node
 
 
@@ -125,17 +126,17 @@ def same_pixels(node: Any, out: Path) -> None:
     assert np.array_equal(shown.channels["fba_bg.blue"], expected["fba_bg.B"].astype(np.float32))
 
 
-def test_pixels_equal_those_of_the_command(node: Any, tmp_path: Path, server: RunningServer) -> None:
+def test_pixels_equal_those_of_the_command(node: Any, tmp_path: Path, server: Server) -> None:
     """Stand-in script → real server → cached EXR → Read; against the same frame given to ``fbamatte matte``."""
     assert render(node, "render_current").outcome.state == "done"
-    same_pixels(node, command(node, tmp_path, "--server", server.address, "--model", "testing-null"))
+    same_pixels(node, command(node, tmp_path, "--server", server.addresses[0], "--model", "testing-null"))
 
 
 @pytest.mark.slow
 def test_pixels_equal_those_of_the_command_with_a_real_model(node: Any, tmp_path: Path) -> None:
     """The same with the closed-form model, the command on its own engine."""
-    with running_server("--device=cpu", models=("closed-form",)) as server:
-        node["server"].setValue(server.address)
+    with serve_in_process(device=("cpu",), models=("closed-form",)) as server:
+        node["server"].setValue(server.addresses[0])
         assert render(node, "render_current").outcome.state == "done"
     same_pixels(node, command(node, tmp_path, "--model", "closed-form", "--device", "cpu"))
 
@@ -183,14 +184,12 @@ def test_comp_is_the_result_over_the_backdrop(node: Any, backdrop: str) -> None:
     assert np.allclose(comp, expected, atol=1e-6)
 
 
-def test_overscan_comes_back_with_both_windows(
-    begin: Callable[..., Any], tmp_path: Path, server: RunningServer
-) -> None:
+def test_overscan_comes_back_with_both_windows(begin: Callable[..., Any], tmp_path: Path, server: Server) -> None:
     from nuke_standin import app, trees
 
     begin()
     node = trees.tree(tmp_path / "shot", window=((-4, -6), (91, 57)), display=((0, 0), (87, 51)), aspect=2.0)
-    node["server"].setValue(server.address)
+    node["server"].setValue(server.addresses[0])
     assert render(node, "render_current").outcome.state == "done"
     plate, shown = app.picture(node.input(0)), app.picture(node)
     assert shown.format == plate.format
@@ -215,12 +214,12 @@ def test_metadata_and_timecode_pass_through(node: Any) -> None:
     assert attributes["fbamatte/model"][1] == b"testing-null"
 
 
-def test_two_views_two_files(begin: Callable[..., Any], tmp_path: Path, server: RunningServer) -> None:
+def test_two_views_two_files(begin: Callable[..., Any], tmp_path: Path, server: Server) -> None:
     from nuke_standin import app, trees
 
     begin()
     node = trees.tree(tmp_path / "shot", frames=(1001,), views=("left", "right"))
-    node["server"].setValue(server.address)
+    node["server"].setValue(server.addresses[0])
     job = render(node)
     assert [(task.frame, task.view) for task in job.outcome.finished] == [(1001, "left"), (1001, "right")]
     assert cached(node, 1001, "left").is_file()
@@ -315,9 +314,7 @@ def test_a_plate_written_again_under_its_name_is_noticed(node: Any, tmp_path: Pa
     assert node["status"].value() == "cached 1001-1003"
 
 
-def test_the_interface_waits_for_one_export_at_most(
-    begin: Callable[..., Any], tmp_path: Path, server: RunningServer
-) -> None:
+def test_the_interface_waits_for_one_export_at_most(begin: Callable[..., Any], tmp_path: Path, server: Server) -> None:
     """20 frames: the longest time that Nuke's event loop stands still, against the slowest export."""
     from nuke_standin import runtime, trees
 
@@ -325,7 +322,7 @@ def test_the_interface_waits_for_one_export_at_most(
 
     begin()
     node = trees.tree(tmp_path / "shot", frames=tuple(range(1001, 1021)), size=(480, 270))
-    node["server"].setValue(server.address)
+    node["server"].setValue(server.addresses[0])
     node["model"].setValue(f"testing-sleep-{SLOW}")
     exports: list[float] = []
     real = export.export_frame
@@ -470,9 +467,9 @@ def test_nothing_but_the_main_thread_touches_nodes(node: Any) -> None:
     assert threads == {"fbamatte"}
 
 
-def test_connection_test_tells_that_all_is_well(node: Any, server: RunningServer) -> None:
+def test_connection_test_tells_that_all_is_well(node: Any, server: Server) -> None:
     from nuke_standin import app, runtime
 
     app.press(node, "test_connection")
-    assert server.address in runtime.state.dialogs[-1]
+    assert server.addresses[0] in runtime.state.dialogs[-1]
     assert "is ready" in runtime.state.dialogs[-1]
