@@ -42,9 +42,9 @@ def press(node: Any, button: str = "render_range", during: Callable[[Any], None]
 
     from fbamatte_nuke.jobs import the_queue
 
-    before = len(the_queue.jobs())
+    before = the_queue.jobs()[:1]
     app.press(node, button)
-    if len(the_queue.jobs()) == before:
+    if the_queue.jobs()[:1] == before:
         return None
     job = the_queue.jobs()[0]
     if during is not None:
