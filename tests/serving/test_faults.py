@@ -299,6 +299,9 @@ def test_13_an_engine_that_can_do_with_less_is_asked_once():
         def job_ended(self, job):
             pass
 
+        def job_answered(self, job):
+            pass
+
     job = Job(Work(), "m", "fp32", Priority.BATCH, ("", ""), "id", "frame 1", None, Silent(), lambda _: done.set())
     worker.queue.put(job)
     assert done.wait(5)

@@ -31,7 +31,10 @@ class Watcher(Protocol):
         """Note that a stage is over, well or not."""
 
     def job_ended(self, job: Job) -> None:
-        """Note that a job has its outcome; its matte is there for the last time."""
+        """Note that a job has its outcome."""
+
+    def job_answered(self, job: Job) -> None:
+        """Look at a job whose caller has been told; its matte is there for the last time."""
 
 
 class Stage(NamedTuple):
@@ -172,5 +175,6 @@ class Job:
             self.ended = True
         self.answer, self.error = answer, error
         self.watcher.job_ended(self)
-        self.matte = None
         self.on_done(self)
+        self.watcher.job_answered(self)
+        self.matte = None

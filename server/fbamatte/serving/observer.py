@@ -16,6 +16,8 @@ from fbamatte.serving.pool import ModelKey
 from fbamatte.serving.thumbnails import thumbnail
 
 _log = structlog.get_logger(__name__)
+# Between two thumbnails: one costs up to some 40 ms.
+PICTURE_SECONDS = 0.25
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300)
 
 
@@ -61,6 +63,7 @@ class Observer:
         self._recent: deque[Finished] = deque(maxlen=keep)
         self._keep = keep
         self._numbers = 0
+        self._pictured = 0.0
         self._lock = threading.Lock()
         self.done = self.failed = 0
         self._stages = Histogram(
@@ -96,8 +99,11 @@ class Observer:
         )
         if self._tracer:
             self._tracer.record(job)
+
+    def job_answered(self, job: Job) -> None:
+        """Remember a job for the status page."""
         if self._keep:
-            self._remember(job, outcome)
+            self._remember(job, job.error.status if job.error else "OK")
 
     def refused(self, status: str) -> None:
         """Count a frame that never became a job."""
@@ -130,6 +136,15 @@ class Observer:
             if values["count"]
         }
 
+    def _has_time(self) -> bool:
+        """Return whether a thumbnail may be made: a frame must not wait for the pictures of those before it."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._pictured < PICTURE_SECONDS:
+                return False
+            self._pictured = now
+            return True
+
     def _count(self, status: str) -> None:
         self._outcomes.labels(status).inc()
         with self._lock:
@@ -140,7 +155,7 @@ class Observer:
 
     def _remember(self, job: Job, outcome: str) -> None:
         matte = job.matte
-        picture = thumbnail(matte) if matte is not None and outcome == "OK" else b""
+        picture = thumbnail(matte) if matte is not None and outcome == "OK" and self._has_time() else b""
         size: Any = (matte.data_window.width, matte.data_window.height) if matte is not None else (0, 0)
         with self._lock:
             self._numbers += 1

@@ -11,26 +11,32 @@ from PIL import Image
 from fbamatte.frame import Matte
 from fbamatte.imaging import color
 
-HEIGHT = 96
+HEIGHT = 160
 WIDTH = 2 * HEIGHT
 # Behind the foreground, scene-linear: two greys that the page's own grey lies between.
 _CHECKER = (0.02, 0.045)
-_SQUARE = 8
+_SQUARE = 32
+# Pixels a side that one pixel of a thumbnail is the mean of.
+_AVERAGED = 3
 
 
 def thumbnail(matte: Matte) -> bytes:
-    """Return a JPEG of the foreground over a checkerboard, display-encoded, at most 192×96 pixels.
+    """Return a JPEG of the foreground over a checkerboard, display-encoded, at most 320×160 pixels.
 
-    Every n-th pixel is taken as it is: made for each frame, it must cost next to nothing.
+    Made for each frame, it must cost next to nothing: every n-th pixel is taken as it is, so many that
+    a few are left to average.
     """
     height, width = matte.alpha.shape
-    step = max(-(-height // HEIGHT), -(-width // WIDTH), 1)
+    shrink = max(height / HEIGHT, width / WIDTH, 1.0)
+    step = max(1, int(shrink / _AVERAGED))
     alpha = matte.alpha[::step, ::step, None]
     foreground = np.nan_to_num(matte.foreground[::step, ::step])
     picture = alpha * foreground + (1 - alpha) * _checker(*alpha.shape[:2])
     encoded = np.clip(color.encode(picture.astype(np.float32)), 0, 1)
     file = io.BytesIO()
-    Image.fromarray((encoded * 255 + 0.5).astype(np.uint8)).save(file, "JPEG", quality=82)
+    size = max(1, round(width / shrink)), max(1, round(height / shrink))
+    whole = Image.fromarray((encoded * 255 + 0.5).astype(np.uint8))
+    whole.resize(size, Image.Resampling.BOX).save(file, "JPEG", quality=82)
     return file.getvalue()
 
 
