@@ -161,7 +161,7 @@ class Recipe:
         colors = self.color_terms if self.outputs == "alpha_fb" else ()
         return {**dict.fromkeys(self.alpha_terms, 1.0), **dict.fromkeys(colors, self.color_weight)}
 
-    def digest_text(self) -> str:
+    def as_json(self) -> str:
         """Return all settings as one line of JSON, for checkpoints and cards."""
         return json.dumps(asdict(self), sort_keys=True)
 

@@ -1,0 +1,65 @@
+"""The networks that a recipe can train, behind one call."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from fbamatte.errors import CheckpointError
+from fbamatte.models.network import FBANetwork
+from fbamatte.models.refinement import RefinementNetwork
+from fbamatte.training.batch import Batch
+from fbamatte.training.recipe import Recipe
+from fbamatte.training.solver import closed_form
+
+
+def make_network(recipe: Recipe) -> nn.Module:
+    """Return a network with fresh weights, those of the recipe's seed."""
+    torch.manual_seed(recipe.seed)
+    if recipe.architecture == "refine":
+        return RefinementNetwork(recipe.width)
+    return FBANetwork(recipe.network)
+
+
+def estimate(network: nn.Module, batch: Batch, recipe: Recipe) -> Tensor:
+    """Return alpha, F and B (N, 7, H, W), or alpha (N, 1, H, W), of a mini-batch."""
+    if recipe.architecture == "refine":
+        prior = closed_form(batch.image, batch.trimap)
+        return cast("Tensor", network(batch.image, batch.masks, batch.encoding, prior))
+    return cast("Tensor", network(batch.image, batch.masks, batch.encoding))
+
+
+def load_encoder(network: nn.Module, path: str) -> int:
+    """Start the encoder from a ResNet-50 that the user has; return how many of its tensors fitted.
+
+    The stem's filters for the picture are taken, those for the trimap start at 0. Batch statistics and the
+    classifier are left out where the network has none.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is no ResNet-50 of the network's width.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a broken pickle raises whatever it likes
+        raise CheckpointError(f"{path}: not a readable checkpoint: {str(error).splitlines()[0]}") from error
+    state = state.get("state_dict", state)
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    mine = cast("nn.Module", network.encoder).state_dict()
+    stem = state.get("conv1.weight")
+    if stem is None or stem.shape[2:] != mine["conv1.weight"].shape[2:]:
+        raise CheckpointError(f"{path}: not a ResNet: it has no 7×7 'conv1.weight'")
+    grown = torch.zeros_like(mine["conv1.weight"])
+    fitted = {key: value for key, value in state.items() if key in mine and value.shape == mine[key].shape}
+    if stem.shape[0] == grown.shape[0]:
+        grown[:, :3] = stem[:, :3]
+        fitted["conv1.weight"] = grown
+    convolutions = [key for key, value in mine.items() if value.ndim == 4]
+    missing = [key for key in convolutions if key not in fitted]
+    if missing:
+        raise CheckpointError(f"{path}: does not fit this encoder: {missing[0]!r} is missing or of another size")
+    cast("nn.Module", network.encoder).load_state_dict({**mine, **fitted})
+    return len(fitted)
