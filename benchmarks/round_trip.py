@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fbamatte.frame import Frame
-from fbamatte.rpc import layout, pixels
+from fbamatte.rpc import framing, layout, pixels
 from fbamatte.rpc.client import Client
 from fbamatte.rpc.jobs import Request
 from fbamatte.rpc.v1 import matting_pb2 as pb
@@ -167,6 +167,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--no-exr", action="store_true")
     options = parser.parse_args()
+    # As the command does; a host's interpreter decides for itself.
+    framing.keep_chunks_in_process()
     frame = picture(options.width, options.height)
     job = HalfJob(frame, answer_arrays(frame))
     size = sum(array.nbytes for array in (*job.sent, *job.answer))

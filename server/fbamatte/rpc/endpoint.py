@@ -16,10 +16,7 @@ from fbamatte.errors import AuthenticationError, UsageError
 from fbamatte.rpc import framing, health
 
 CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", framing.MESSAGE_BYTES),
-    ("grpc.max_send_message_length", framing.MESSAGE_BYTES),
-    # A chunk fits into one HTTP/2 frame; the default cuts it into 64.
-    ("grpc.http2.max_frame_size", framing.MESSAGE_BYTES),
+    *framing.TRANSPORT_OPTIONS,
     # A frame that was not answered is sent again by Exchange, which has it anyway. gRPC's own retries
     # would keep a second copy of all that was sent, up to grpc.per_rpc_retry_buffer_size, and give up beyond.
     ("grpc.enable_retries", 0),

@@ -193,7 +193,7 @@ def _narrow(target: Array, source: Array) -> None:
         block, wide = into[start : start + _BLOCK], out_of[start : start + _BLOCK]
         with np.errstate(over="ignore"):
             np.copyto(block, wide, casting="same_kind")
-        # Bits of an infinite or not-a-number half, whatever its sign; much quicker than isinf.
-        if (block.view(np.uint16) & np.uint16(0x7FFF)).max() >= 0x7C00:
+        # Bits from infinity on, above and below zero; many times quicker than isinf.
+        if block.view(np.int16).max() >= 0x7C00 or block.view(np.uint16).max() >= 0xFC00:
             over = np.isinf(block)
             block[over] = np.copysign(_HALF_MAX, wide[over])
