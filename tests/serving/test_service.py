@@ -364,6 +364,23 @@ def test_models_are_loaded_on_demand_and_evicted_within_the_budget():
                 assert pool.used <= 100 * 2**20
 
 
+def test_a_stream_runs_at_the_speed_of_its_slowest_stage():
+    """Decoding and encoding of real EXR files hide behind the estimate of another frame."""
+    seconds, count = 0.12, 50
+    with (
+        serve_in_process(models=(f"testing-sleep-{seconds}",)) as server,
+        Client(server.addresses[0], window=8) as client,
+    ):
+        plate = EncodedFrame(exr_bytes(frame(1)))
+        list(client.matte_exr([plate] * 4))
+        begin = time.monotonic()
+        assert sum(1 for _ in client.matte_exr(plate for _ in range(count))) == count
+        took = time.monotonic() - begin
+    ratio = seconds * count / took
+    print(f"{count} frames at {ratio:.3f} of the slowest stage's speed")
+    assert ratio >= 0.9
+
+
 def test_callers_take_turns():
     """A batch of forty does not keep a single frame of somebody else waiting for all of them."""
     with (
