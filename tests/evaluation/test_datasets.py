@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -145,6 +146,21 @@ def sample_image():
         )  # fmt: skip
 
     return make
+
+
+def test_plates_come_without_truth(tmp_path):
+    root = Path(__file__).parents[2] / "examples/plates"
+    dataset = open_dataset("plates", root)
+    assert {"astronaut/1001", "chelsea/1006"} <= set(dataset.names())
+    case = only(dataset.load("chelsea/1001"))
+    assert (case.alpha, case.light) == (None, "linear")
+    assert set(np.unique(case.trimap)) == {0, 0.5, 1}
+    shutil.copytree(root / "chelsea", tmp_path / "shot")
+    (tmp_path / "shot/roto.1002.exr").unlink()
+    alone = open_dataset("plates", tmp_path / "shot")
+    assert alone.names()[:2] == ["1001", "1002"]
+    with pytest.raises(ImageReadError, match=r"roto\.1002\.exr: missing"):
+        alone.load("1002")
 
 
 def test_procedural_needs_no_folder():

@@ -12,6 +12,7 @@ from fbamatte.errors import UsageError
 from fbamatte.evaluation.datasets.base import Case, DataSet, Shot
 from fbamatte.evaluation.datasets.composed import AdobeTraining, Composition1k, Distinctions646
 from fbamatte.evaluation.datasets.made import Procedural, ProceduralClips
+from fbamatte.evaluation.datasets.plates import Plates
 from fbamatte.evaluation.datasets.real import Aim500, AlphaMattingTest, AlphaMattingTraining, Folder
 
 __all__ = ["NAMES", "Case", "DataSet", "Shot", "open_dataset"]
@@ -24,6 +25,7 @@ _SETS: dict[str, Callable[[Path, Path | None], DataSet]] = {
     Distinctions646.name: Distinctions646,
     Aim500.name: Aim500,
     Folder.name: Folder,
+    Plates.name: Plates,
     Procedural.name: Procedural,
     ProceduralClips.name: ProceduralClips,
 }
