@@ -48,6 +48,8 @@ class EvaluateSettings:
     precision: str = option("auto", "arithmetic of the network", choices=("auto", "fp32", "bf16", "fp16"))
 
 
+# Data sets that are scene-linear whatever is asked.
+_LINEAR = ("procedural", "procedural-clips", "plates")
 # What the line of one picture says.
 _TOLD = ("sad", "mse")
 
@@ -136,7 +138,7 @@ def _write(settings: EvaluateSettings, plan: Plan, rows: list[Row]) -> str:
     for model in models_of(rows):
         write_sheet(rows, model, settings.worst, plan.output)
     if settings.report:
-        light = "scene-linear light" if plan.linear or plan.dataset.startswith("procedural") else "light as composited"
+        light = "scene-linear light" if plan.linear or plan.dataset in _LINEAR else "light as composited"
         count = len({row.item for row in rows if not row.problem})
         facts = f"{count} pictures, {light}, fbamatte {__version__}"
         path = Path(settings.report)

@@ -25,7 +25,7 @@ function label(key) { return data.figures.find((f) => f.key === key).title.repla
 
 function figuresLine(item, keys) {
   return keys.filter((key) => figure(item, state.model, key) !== null)
-    .map((key) => `${label(key)} ${text(key, figure(item, state.model, key))}`).join("   ");
+    .map((key) => `${label(key)} ${text(key, figure(item, state.model, key))}`).join("\u2003");
 }
 
 function sorted() {
@@ -87,7 +87,7 @@ function open(index) {
 function show() {
   const items = sorted();
   const item = items[state.open];
-  byId("viewer-title").textContent = `${item.name}   ${state.open + 1} of ${items.length}`;
+  byId("viewer-title").textContent = `${item.name}\u2003${state.open + 1} of ${items.length}`;
   byId("viewer-figures").textContent = figuresLine(item, data.figures.map((f) => f.key));
   paint(byId("large"), item);
   for (const button of document.querySelectorAll("dialog [data-view]"))
