@@ -11,26 +11,10 @@ import torch
 from fbamatte.errors import CheckpointError, FrameError, UsageError
 from fbamatte.training.batch import Batch
 from fbamatte.training.generator import ProceduralSource
-from fbamatte.training.loop import Plan, train
+from fbamatte.training.loop import train
 from fbamatte.training.recipe import load_recipe, tiny
 
 CPU = torch.device("cpu")
-
-
-class OneBatch:
-    """The same pictures at every step: what a network must be able to learn."""
-
-    samples_per_epoch = 64
-
-    def __init__(self, recipe):
-        self.only = ProceduralSource(recipe, CPU, families=("blob",)).batch(0)
-
-    def batch(self, step):
-        return self.only
-
-
-def quiet(folder, **more):
-    return Plan(folder, log_every=1, sheet_every=0, save_every=0, **more)
 
 
 def small(name="table3-fba", **more):
@@ -42,7 +26,7 @@ def tensors(result):
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
-def test_a_resumed_run_equals_an_unbroken_one(tmp_path, ema):
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path, ema, quiet):
     recipe = small(ema=ema, clip=1.0)
     source = ProceduralSource(recipe, CPU, families=("blob", "net"))
     whole = train(recipe, source, quiet(tmp_path / "whole", stop_after=6), CPU)
@@ -55,7 +39,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, ema):
     assert (tmp_path / "whole/log.csv").read_text() == (tmp_path / "broken/log.csv").read_text()
 
 
-def test_batches_made_ahead_change_nothing(tmp_path):
+def test_batches_made_ahead_change_nothing(tmp_path, quiet):
     recipe = small()
     source = ProceduralSource(recipe, CPU, families=("blob",))
     one = train(recipe, source, quiet(tmp_path / "a", stop_after=3), CPU)
@@ -63,7 +47,12 @@ def test_batches_made_ahead_change_nothing(tmp_path):
     assert one.losses == two.losses
 
 
-class Poisoned(OneBatch):
+class Poisoned:
+    samples_per_epoch = 64
+
+    def __init__(self, good):
+        self.only = good.only
+
     def batch(self, step):
         b = self.only
         if step < 2:
@@ -71,50 +60,50 @@ class Poisoned(OneBatch):
         return Batch(b.image, b.alpha, b.foreground * float("nan"), b.background, b.trimap, ("bad.png",))
 
 
-def test_a_loss_that_is_no_number_names_step_and_picture_and_keeps_what_was_before(tmp_path):
+def test_a_loss_that_is_no_number_names_step_and_picture_and_keeps_what_was_before(tmp_path, one_batch, quiet):
     recipe = small()
-    source = Poisoned(recipe)
+    source = Poisoned(one_batch(recipe))
     with pytest.raises(FrameError, match=r"step 2: the loss is nan .*bad\.png") as caught:
         train(recipe, source, quiet(tmp_path / "run", stop_after=6), CPU)
     assert str(tmp_path / "run") in str(caught.value)
     before = train(recipe, source, quiet(tmp_path / "short", stop_after=2), CPU)
-    kept = train(recipe, OneBatch(recipe), quiet(tmp_path / "run", stop_after=2), CPU)  # nothing left to do
+    kept = train(recipe, one_batch(recipe), quiet(tmp_path / "run", stop_after=2), CPU)  # nothing left to do
     assert (kept.step, kept.losses) == (2, [])
     for key, value in tensors(before).items():
         assert torch.equal(value, tensors(kept)[key]), key
         assert torch.isfinite(value).all(), key
 
 
-def test_a_state_of_another_recipe_is_refused(tmp_path):
+def test_a_state_of_another_recipe_is_refused(tmp_path, one_batch, quiet):
     recipe = small()
-    source = OneBatch(recipe)
+    source = one_batch(recipe)
     train(recipe, source, quiet(tmp_path, stop_after=1), CPU)
-    with pytest.raises(UsageError, match="learning_rate = 0.001, not 0.002"):
+    with pytest.raises(UsageError, match=r"learning_rate = 0\.001, not 0\.002"):
         train(replace(recipe, learning_rate=0.002), source, quiet(tmp_path, stop_after=2), CPU)
 
 
-def test_a_damaged_state_is_refused(tmp_path):
+def test_a_damaged_state_is_refused(tmp_path, one_batch, quiet):
     recipe = small()
-    train(recipe, OneBatch(recipe), quiet(tmp_path, stop_after=1), CPU)
+    train(recipe, one_batch(recipe), quiet(tmp_path, stop_after=1), CPU)
     piece = next(tmp_path.glob("state-*.000"))
     data = bytearray(piece.read_bytes())
     data[len(data) // 2] ^= 1
     piece.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"state\.json: .*damaged"):
-        train(recipe, OneBatch(recipe), quiet(tmp_path, stop_after=2), CPU)
+        train(recipe, one_batch(recipe), quiet(tmp_path, stop_after=2), CPU)
 
 
-def test_pieces_of_a_state_are_small_and_old_ones_go(tmp_path, monkeypatch):
+def test_pieces_of_a_state_are_small_and_old_ones_go(tmp_path, monkeypatch, one_batch, quiet):
     monkeypatch.setattr("fbamatte.training.state.PIECE", 200_000)
     recipe = small()
     result = None
     for stop in (1, 2):
-        result = train(recipe, OneBatch(recipe), quiet(tmp_path, stop_after=stop), CPU)
+        result = train(recipe, one_batch(recipe), quiet(tmp_path, stop_after=stop), CPU)
     pieces = sorted(tmp_path.glob("state-*.*"))
     assert len(pieces) > 3
     assert {p.name.split(".")[0] for p in pieces} == {"state-00000002"}
     assert max(p.stat().st_size for p in pieces) <= 200_000
-    again = train(recipe, OneBatch(recipe), quiet(tmp_path, stop_after=2), CPU)
+    again = train(recipe, one_batch(recipe), quiet(tmp_path, stop_after=2), CPU)
     assert torch.equal(again.network.state_dict()["encoder.conv1.weight"],
                        result.network.state_dict()["encoder.conv1.weight"])  # fmt: skip
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_loop import CPU, OneBatch, quiet
 
 from fbamatte.errors import UsageError
 from fbamatte.models import refinement
@@ -24,9 +23,9 @@ def test_there_is_a_recipe_for_every_trained_row_of_tables_2_and_3():
 
 
 @pytest.mark.parametrize("name", recipes.names())
-def test_smoke(name, tmp_path):
+def test_smoke(name, tmp_path, one_batch, quiet):
     recipe = replace(recipes.tiny(recipes.load_recipe(name), crop=32), batch=min(2, recipes.load_recipe(name).batch))
-    result = train(recipe, OneBatch(recipe), quiet(tmp_path, stop_after=8), CPU)
+    result = train(recipe, one_batch(recipe), quiet(tmp_path, stop_after=8), torch.device("cpu"))
     assert min(result.losses[-2:]) < result.losses[0], result.losses
     path = export(result, recipe, tmp_path / "made.safetensors", licence="MIT", commercial=True)
     loaded = refinement.load(path).network if recipe.architecture == "refine" else load_checkpoint(path, fold=False)

@@ -49,8 +49,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """Return the same on a device."""
-        tensors = (self.image, self.alpha, self.foreground, self.background, self.trimap)
-        return Batch(*(x.to(device, non_blocking=True) for x in tensors), self.names)
+        planes = (self.image, self.alpha, self.foreground, self.background, self.trimap)
+        image, alpha, foreground, background, trimap = (x.to(device, non_blocking=True) for x in planes)
+        return Batch(image, alpha, foreground, background, trimap, self.names)
 
 
 class Source(Protocol):

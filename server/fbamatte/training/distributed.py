@@ -15,7 +15,7 @@ from torch import distributed, nn
 
 @dataclass(frozen=True)
 class Group:
-    """This process and how many there are; alone by default."""
+    """Which process it is, of how many; alone by default."""
 
     rank: int = 0
     world: int = 1

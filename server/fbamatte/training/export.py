@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any, cast
 
 from fbamatte.models import refinement
 from fbamatte.models.base import ModelInfo
@@ -26,13 +27,13 @@ def export(result: Result, recipe: Recipe, path: Path, *, licence: str, commerci
     source = (
         f"Recipe {recipe.name}, seed {recipe.seed}, {result.step} of {result.steps} steps of {recipe.batch} pictures."
     )
-    about = {
+    about: dict[str, Any] = {
         "name": path.stem, "title": recipe.title, "licence": licence, "commercial": commercial,
         "sha256": weights_digest(state), "parameters": count,
     }  # fmt: skip
     if recipe.architecture == "refine":
         info = ModelInfo(**about, description=f"Residuals on closed-form matting. {source}")
-        refinement.save(result.network, path, asdict(info), state)
+        refinement.save(cast("refinement.RefinementNetwork", result.network), path, asdict(info), state)
         return path
     described = f"The paper's network, trained from a recipe on {recipe.data} data."
     write_checkpoint(

@@ -80,7 +80,7 @@ class Result:
     losses: list[float]
 
 
-def train(
+def train(  # noqa: PLR0915 - one visible loop, top to bottom
     recipe: Recipe,
     source: Source,
     plan: Plan,

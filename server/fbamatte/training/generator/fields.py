@@ -27,7 +27,8 @@ def fractal(dice: Dice, count: int, size: int, slope: float, coarsest: float = 1
     amplitude = torch.where(frequency >= 0.75 * lowest, frequency.clamp(min=lowest) ** -slope, 0)
     phase = dice.uniform(count, *amplitude.shape, high=2 * math.pi)
     field = torch.fft.irfft2(torch.polar(amplitude.expand_as(phase).contiguous(), phase), s=(size, size))
-    return field / field.std(dim=(1, 2), keepdim=True).clamp(min=1e-9)
+    scaled: Tensor = field / field.std(dim=(1, 2), keepdim=True).clamp(min=1e-9)
+    return scaled
 
 
 def grid(dice: Dice, size: int) -> tuple[Tensor, Tensor]:
@@ -52,7 +53,7 @@ def blur(planes: Tensor, kernel: Tensor) -> Tensor:
         return functional.conv2d(padded[:, None], kernel[None, None])[:, 0]
     size = padded.shape[1:]
     spectrum = torch.fft.rfft2(kernel, s=size)
-    full = torch.fft.irfft2(torch.fft.rfft2(padded) * spectrum, s=size)
+    full: Tensor = torch.fft.irfft2(torch.fft.rfft2(padded) * spectrum, s=size)
     # the transform's rounding must not make light negative
     return full[:, 2 * half_y :, 2 * half_x :].clamp(min=0)
 

@@ -97,7 +97,8 @@ def lit(dice: Dice, points: Tensor, tone: Tensor, gloss: float) -> Tensor:
     ramp = torch.linspace(dice.between(0.4, 1), dice.between(0.9, 1.6), points.shape[1], device=points.device)
     body = tone[:, None] * (ramp * (0.35 + 0.8 * across))[..., None]
     glint = gloss * across[..., None] ** 24 * (0.2 + tone[:, None])
-    return (body + glint) * dice.spread(0.6, 2.2)
+    light: Tensor = (body + glint) * dice.spread(0.6, 2.2)
+    return light
 
 
 def taper(radius: Tensor, steps: int, sharp: float) -> Tensor:
