@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import dataset_trees as trees
-from fbamatte.errors import ModelNotFoundError, UsageError
+from fbamatte.errors import ModelNotFoundError, OutputError, UsageError
 from fbamatte.evaluation import metrics
 from fbamatte.evaluation.baselines import NAMES, baseline_parts, load_model
 from fbamatte.evaluation.datasets import open_dataset
@@ -218,8 +218,18 @@ def test_an_unknown_model_is_refused_before_anything_is_written(tmp_path):
 def test_rows_survive_the_table(tmp_path):
     figures = {figure.key: 1 / (k + 3) for k, figure in enumerate(FIGURES)}
     row = Row("m", 'an "odd", name/ü', 7, 5, figures)
-    Results(tmp_path, {"a": "b"}).add(row)
+    results = Results(tmp_path, {"a": "b"})
+    results.add(row)
+    results.close()
     assert Results(tmp_path, {"a": "b"}).rows(["m"], [row.item]) == [row]
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    first = Results(tmp_path, {"a": "b"})
+    with pytest.raises(OutputError, match="another run"):
+        Results(tmp_path, {"a": "b"})
+    first.close()
+    Results(tmp_path, {"a": "b"}).close()
 
 
 @pytest.mark.parametrize(

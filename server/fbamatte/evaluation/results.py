@@ -6,12 +6,17 @@ import csv
 import io
 import json
 import os
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from fbamatte.errors import OutputError, UsageError
 from fbamatte.evaluation.figures import FIGURES
+
+if sys.platform != "win32":
+    import fcntl
 
 _HEAD = ("model", "item", "width", "height", "problem")
 COLUMNS = (*_HEAD, *(figure.key for figure in FIGURES))
@@ -64,7 +69,7 @@ class Results:
     UsageError
         If the folder holds the results of other settings.
     OutputError
-        If it cannot be written.
+        If it cannot be written, or another run is writing into it.
     """
 
     def __init__(self, folder: Path, settings: dict[str, str]) -> None:
@@ -72,6 +77,7 @@ class Results:
         self.path = folder / "results.csv"
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._lock = _hold(folder / ".lock")
             self._agree(settings)
             self._rows = {(row.model, row.item): row for row in _read(self.path)}
             self._rewrite()
@@ -90,15 +96,17 @@ class Results:
                     "choose another folder with -o, or delete it"
                 )
         else:
-            said.write_text(json.dumps(settings, indent=1) + "\n", encoding="utf-8")
+            _replace(said, json.dumps(settings, indent=1) + "\n")
 
     def _rewrite(self) -> None:
         # Drops what a killed run left half written, and failures: those are tried again.
         kept = [row for row in self._rows.values() if not row.problem]
         self._rows = {(row.model, row.item): row for row in kept}
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text(_text([_HEADER, *map(_cells, kept)]), encoding="utf-8")
-        temporary.replace(self.path)
+        _replace(self.path, _text([_HEADER, *map(_cells, kept)]))
+
+    def close(self) -> None:
+        """Let another run have the folder."""
+        self._lock.close()
 
     def has(self, model: str, item: str) -> bool:
         """Return whether this one is measured."""
@@ -122,6 +130,24 @@ class Results:
 
 
 _HEADER = list(COLUMNS)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def _hold(path: Path) -> IO[str]:
+    """Return an open file that no other process holds; it is let go when it is closed, however this process ends."""
+    held = path.open("w", encoding="utf-8")
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            held.close()
+            raise OutputError(f"{path.parent}: another run is writing its results there") from error
+    return held
 
 
 def _cells(row: Row) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import sys
@@ -110,7 +111,11 @@ def run(plan: Plan, progress: Progress) -> list[Row]:
     if plan.augmentations:
         tta.parse(plan.augmentations)
     items = plan.items()
-    results = Results(plan.output, plan.settings())
+    with contextlib.closing(Results(plan.output, plan.settings())) as results:
+        return _run(plan, items, results, progress)
+
+
+def _run(plan: Plan, items: list[str], results: Results, progress: Progress) -> list[Row]:
     tasks = [(model, label) for model, label in zip((m for m in plan.models for _ in plan.ways), plan.labels)]
     missing = [(model, label, item) for model, label in tasks for item in items if not results.has(label, item)]
     total = len(tasks) * len(items)
