@@ -1,0 +1,166 @@
+"""The network for inference: the same output layer by layer in strips, in little memory and few passes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fbamatte.models.decoder import POOL_SIZES, SLOPE
+from fbamatte.models.fast_layers import Convolution
+from fbamatte.models.fast_maps import Computed, FeatureMap, Place, doubled
+from fbamatte.models.fast_planes import Planes
+from fbamatte.models.fast_pyramid import PyramidTerm, pooled
+from fbamatte.models.layers import Bottleneck
+from fbamatte.models.network import FBANetwork
+from fbamatte.models.tiles import WHOLE, Strips
+
+
+class FastNetwork:
+    """An `FBANetwork` for inference alone.
+
+    Parameters
+    ----------
+    network : FBANetwork
+        In eval mode; its convolutions' weights may be in half precision already.
+    dtype : torch.dtype
+        Of features and convolutions; statistics, the full-size head and the fusion stay in float32.
+    """
+
+    def __init__(self, network: FBANetwork, dtype: torch.dtype) -> None:
+        self._network, self.dtype = network, dtype
+        self._convolutions: dict[nn.Module, Convolution] = {}
+        encoder, decoder = network.encoder, network.decoder
+        self._stages = [
+            list(cast("nn.Sequential", s)) for s in (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)
+        ]
+        self._deep = encoder.layer4[-1].conv3.out_channels  # type: ignore[union-attr]
+        behind = cast("nn.Conv2d", decoder.conv_up1[0])
+        self._pyramid = PyramidTerm(behind, self._deep, POOL_SIZES)
+        self._convolutions[behind] = Convolution(behind, dtype, slice(self._deep))
+        head = set(decoder.conv_up4.modules())
+        self.head_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d) and module not in self._convolutions:
+                self._convolutions[module] = Convolution(module, self.head_dtype if module in head else dtype)
+
+    def __call__(self, planes: Planes, strips: Strips = WHOLE) -> Tensor:
+        """Return alpha, F and B after fusion, (1, 7, H, W), or (1, 1, H, W) for alpha alone."""
+        return _Run(self, planes, strips).output()
+
+
+class _Run:
+    """One picture's way through the network."""
+
+    def __init__(self, fast: FastNetwork, planes: Planes, strips: Strips) -> None:
+        self._fast, self._planes, self._strips = fast, planes, strips
+        self._network = fast._network
+        self._place = Place(planes.device, fast.dtype, strips.folder)
+
+    def output(self) -> Tensor:
+        """Encode, decode, head."""
+        planes, encoder, decoder = self._planes, self._network.encoder, self._network.decoder
+        source = Computed(planes.height, lambda a, b: planes.encoder_input(a, b).to(self._fast.dtype))
+        stem = self._convolve(source, planes.width, encoder.conv1).normalise(encoder.bn1, 0)
+        stages = self._fast._stages
+        shallow = self._stage(self._pool(stem), stages[0])
+        deep = self._stage(shallow, [*stages[1], *stages[2], *stages[3]])
+        x = self._behind_pyramid(deep)
+        del deep
+        x = self._convolve(x, x.width, decoder.conv_up1[3]).normalise(decoder.conv_up1[4], SLOPE)
+        x = self._joined(x, shallow, decoder.conv_up2)
+        del shallow
+        x = self._joined(x, stem, decoder.conv_up3)
+        del stem
+        return self._head(x)
+
+    def _convolve(self, source: FeatureMap | Computed, width: int, module: nn.Module) -> FeatureMap:
+        return self._fast._convolutions[module].over(source, width, self._place, self._strips)
+
+    def _pool(self, stem: FeatureMap) -> FeatureMap:
+        height, width = stem.height // 2, stem.width // 2
+        out = FeatureMap(self._place, stem.channels, height, width)
+        for first, last in self._strips.cut(height, width * stem.channels * 5 * self._fast.dtype.itemsize):
+            # rows beyond the picture are zeros, which no maximum after a ReLU notices
+            x = functional.max_pool2d(stem.rows(2 * first - 1, 2 * last), 3, stride=2, padding=(0, 1))
+            out.write(first, x, measure=False)
+        return out
+
+    def _stage(self, x: FeatureMap, blocks: list[nn.Module]) -> FeatureMap:
+        held = [x]
+        del x
+        for block in blocks:
+            held.append(self._bottleneck(held, cast("Bottleneck", block)))
+        return held.pop()
+
+    def _bottleneck(self, held: list[FeatureMap], block: Bottleneck) -> FeatureMap:
+        """Return a block's output; its input is taken out of ``held``, so that it goes as soon as it is read."""
+        x = held.pop()
+        out = self._convolve(x, x.width, block.conv1).normalise(block.bn1, 0)
+        if block.downsample is not None:
+            x = self._convolve(x, x.width, block.downsample[0]).normalise(block.downsample[1], 1)
+        out = self._convolve(out, out.width, block.conv2).normalise(block.bn2, 0)
+        out = self._convolve(out, out.width, block.conv3)
+        return out.normalise(block.bn3, 0, x)
+
+    def _behind_pyramid(self, deep: FeatureMap) -> FeatureMap:
+        """Pyramid pooling and the first convolution of ``conv_up1``."""
+        decoder = self._network.decoder
+        small = []
+        for picture, branch in zip(pooled(deep, POOL_SIZES, self._strips), decoder.ppm):
+            small.append(self._branch(picture, list(cast("nn.Sequential", branch))))
+        term = self._fast._pyramid.of(small, deep.height, deep.width)
+        convolution = self._fast._convolutions[decoder.conv_up1[0]]
+        out = FeatureMap(self._place, convolution.outputs, deep.height, deep.width)
+        for first, last in self._strips.cut(deep.height, deep.width * deep.channels * self._fast.dtype.itemsize):
+            x = convolution.rows(deep, first, last)
+            out.write(first, x.add_(term.rows(first, last)))
+        return out.normalise(decoder.conv_up1[1], SLOPE)
+
+    def _branch(self, picture: Tensor, layers: list[nn.Module]) -> Tensor:
+        """Convolve and normalise one pooled picture: a few values, in float32."""
+        _, convolution, norm, _ = layers
+        weights = self._fast._convolutions[convolution]
+        x = functional.conv2d(picture, weights.weight.to(picture.dtype), weights.bias.to(picture.dtype))  # type: ignore[union-attr]
+        return functional.leaky_relu(norm(x), SLOPE)
+
+    def _joined(self, x: FeatureMap, skip: FeatureMap, block: nn.Sequential) -> FeatureMap:
+        """Double the features, join a skip and convolve."""
+
+        def make(first: int, last: int) -> Tensor:
+            parts = [doubled(x, first, last), skip.rows(first, last)]
+            return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+
+        return self._convolve(Computed(skip.height, make), skip.width, block[0]).normalise(block[1], SLOPE)
+
+    def _head(self, x: FeatureMap) -> Tensor:
+        planes = self._planes
+        height, width = planes.shape
+        channels = self._network.config.head_channels
+        out = torch.empty(1, channels, height, width, dtype=self._fast.head_dtype, device=planes.device)
+        row_bytes = planes.width * 4 * (8 + 2 * x.channels + 48 + 8)
+        for first, last in self._strips.cut(planes.height, row_bytes):
+            raw = self._head_rows(x, first, last)
+            done = self._network.head(raw, planes.image_rows(first, last))
+            out[:, :, first:last] = done[:, :, : height - first, :width]
+        return out
+
+    def _head_rows(self, x: FeatureMap, first: int, last: int) -> Tensor:
+        """Return raw head channels; three convolutions without a norm run as one, two rows of halo."""
+        planes, kind = self._planes, self._fast.head_dtype
+        one, two, three = (self._fast._convolutions[self._network.decoder.conv_up4[k]] for k in (0, 2, 4))
+
+        def make(above: int, below: int) -> Tensor:
+            parts = [doubled(x, above, below).to(kind), planes.head_input(above, below)]
+            return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+
+        hidden = one(Computed(planes.height, make).rows(first - 2, last + 2), pad_rows=False)
+        functional.leaky_relu_(hidden, SLOPE)
+        if first == 0:
+            hidden[:, :, 0] = 0
+        if last == planes.height:
+            hidden[:, :, -1] = 0
+        hidden = functional.leaky_relu_(two(hidden, pad_rows=False), SLOPE)
+        return three(hidden, pad_rows=False)

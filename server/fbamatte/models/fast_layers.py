@@ -1,0 +1,81 @@
+"""Convolutions for inference: weights laid out once, rows in, rows out."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fbamatte.models.fast_maps import FeatureMap, Place, Rows
+from fbamatte.models.layers import WSConv2d, standardised
+from fbamatte.models.tiles import Strips
+
+
+class Convolution:
+    """A convolution of a network, ready to be applied to strips.
+
+    Parameters
+    ----------
+    module : Conv2d
+        Its weights are standardised here where they are not folded yet.
+    dtype : torch.dtype
+        To compute in.
+    inputs : slice
+        Which of its input channels are convolved; all by default.
+    """
+
+    def __init__(self, module: nn.Conv2d, dtype: torch.dtype, inputs: slice = slice(None)) -> None:
+        weight = module.weight.detach()
+        if isinstance(module, WSConv2d) and not module.folded:
+            weight = standardised(weight.double())
+        self.stride, self.dilation = module.stride[0], module.dilation[0]
+        self.kernel, self.pad = module.kernel_size[0], int(module.padding[0])
+        self.outputs = module.out_channels
+        self.weight = weight[:, inputs].to(dtype).contiguous(memory_format=torch.channels_last)
+        self.inputs = self.weight.shape[1]
+        self.bias = None if module.bias is None else module.bias.detach().to(dtype)
+        self._packed: Optional[Tensor] = None
+
+    @property
+    def row_halo(self) -> int:
+        """Rows above the first and below the last that it looks at."""
+        return self.pad
+
+    def __call__(self, x: Tensor, *, pad_rows: bool) -> Tensor:
+        """Convolve; rows are padded with zeros only on request, columns always."""
+        padding = (self.pad if pad_rows else 0, self.pad)
+        if x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16):
+            return self._on_cpu(x, padding)
+        return functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation)
+
+    def _on_cpu(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
+        """Convolve with weights in oneDNN's own layout: plain ones are laid out anew at every call."""
+        stride, dilation = [self.stride] * 2, [self.dilation] * 2
+        if self._packed is None:
+            self._packed = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, list(padding), stride, dilation, 1, list(x.shape)
+            )
+        out: Tensor = torch.ops.mkldnn._convolution_pointwise(
+            x, self._packed, self.bias, list(padding), stride, dilation, 1, "none", [], ""
+        )
+        return out
+
+    def over(self, source: Rows, width: int, place: Place, strips: Strips) -> FeatureMap:
+        """Return the raw map of a source ``width`` columns wide, its statistics gathered."""
+        height, width = source.height // self.stride, width // self.stride
+        out = FeatureMap(place, self.outputs, height, width)
+        row_bytes = width * (self.outputs + self.inputs * self.stride**2) * place.dtype.itemsize
+        for first, last in strips.cut(height, row_bytes):
+            out.write(first, self.rows(source, first, last))
+        return out
+
+    def rows(self, source: Rows, first: int, last: int) -> Tensor:
+        """Return rows of the output."""
+        whole = last - first == source.height // self.stride
+        if whole:
+            return self(source.rows(0, source.height), pad_rows=True)
+        above = first * self.stride - self.pad
+        below = (last - 1) * self.stride - self.pad + self.dilation * (self.kernel - 1) + 1
+        return self(source.rows(above, below), pad_rows=False)

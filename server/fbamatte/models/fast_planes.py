@@ -1,0 +1,60 @@
+"""What the network sees of a frame, made row by row: the encoding's six channels are never all there."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fbamatte.compositing.trimap import ENCODING_CROP, ENCODING_SIGMAS
+from fbamatte.models.network import STRIDE, normalise
+
+
+class Planes:
+    """A picture, its trimap's masks and how near they are, padded to multiples of 8 by their edge.
+
+    Parameters
+    ----------
+    image : Tensor, shape (1, 3, H, W)
+        Display-encoded, in [0, 1].
+    masks : Tensor, shape (1, 2, H, W)
+        Background and foreground, 0 and 1.
+    nearness : Tensor
+        The encoding, shape (1, 6, H, W), or the squared distances to the masks, (1, 2, H, W), of which
+        the encoding is made as it is needed.
+    """
+
+    def __init__(self, image: Tensor, masks: Tensor, nearness: Tensor) -> None:
+        self._image, self._masks, self._nearness = image, masks, nearness
+        self.shape = (image.shape[2], image.shape[3])
+        self.height, self.width = (-(-side // STRIDE) * STRIDE for side in self.shape)
+        self.device = image.device
+
+    def image_rows(self, first: int, last: int) -> Tensor:
+        """Return rows of the padded image, (1, 3, last − first, W)."""
+        return self._padded(self._image, first, last)
+
+    def encoder_input(self, first: int, last: int) -> Tensor:
+        """Return rows of the encoder's eleven channels."""
+        image, masks, nearness = (self._padded(x, first, last) for x in (self._image, self._masks, self._nearness))
+        x = torch.cat([normalise(image), _encoding(nearness), masks], dim=1)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    def head_input(self, first: int, last: int) -> Tensor:
+        """Return rows of what the head sees at full size: eight channels."""
+        image = self.image_rows(first, last)
+        return torch.cat([normalise(image), image, self._padded(self._masks, first, last)], dim=1)
+
+    def _padded(self, x: Tensor, first: int, last: int) -> Tensor:
+        height, width = self.shape
+        x = x[:, :, min(first, height - 1) : min(last, height)]
+        down, right = last - first - x.shape[2], self.width - width
+        return functional.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
+
+
+def _encoding(nearness: Tensor) -> Tensor:
+    """Return six channels; see `fbamatte.compositing.trimap.encode`."""
+    if nearness.shape[1] != 2:
+        return nearness
+    widths = nearness.new_tensor([-0.5 / (s * ENCODING_CROP) ** 2 for s in ENCODING_SIGMAS])
+    return (nearness[:, :, None] * widths[:, None, None]).exp().flatten(1, 2)

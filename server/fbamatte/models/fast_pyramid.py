@@ -1,0 +1,106 @@
+"""Pyramid pooling without its 1024 upsampled channels.
+
+What the pyramid adds to the features is four small pictures (1, 2, 3 and 6 across) enlarged: of rank k
+along each axis. A convolution of such a picture is a product of small matrices, exactly, at a
+hundredth of the work; the 3×3 convolution behind the pyramid then sees the features alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fbamatte.models.fast_maps import FeatureMap
+from fbamatte.models.layers import WSConv2d, standardised
+from fbamatte.models.tiles import Strips
+
+
+def pooled(source: FeatureMap, sizes: tuple[int, ...], strips: Strips) -> list[Tensor]:
+    """Return (1, C, k, k) averages of a map for each size k, summed in float32."""
+    height, width = source.height, source.width
+    across = torch.cat([averages(width, k) for k in sizes])
+    down = torch.cat([averages(height, k) for k in sizes])
+    total = None
+    for first, last in strips.cut(height, width * source.channels * 6):
+        x = source.rows(first, last)[0].permute(1, 2, 0)  # (rows, W, C)
+        kind = torch.float64 if x.dtype == torch.float64 else torch.float32
+        across, down = across.to(x.device, kind), down.to(x.device, kind)
+        columns = across @ x.to(kind)  # (rows, Σk, C)
+        part = torch.einsum("yr,rxc->yxc", down[:, first:last], columns)
+        total = part if total is None else total + part
+    assert total is not None
+    found, at = [], 0
+    for k in sizes:
+        found.append(total[at : at + k, at : at + k].permute(2, 0, 1)[None])
+        at += k
+    return found
+
+
+def averages(length: int, bins: int) -> Tensor:
+    """Return the (bins, length) matrix of adaptive average pooling."""
+    matrix = torch.zeros(bins, length, dtype=torch.float64)
+    for k in range(bins):
+        first, last = k * length // bins, -(-(k + 1) * length // bins)
+        matrix[k, first:last] = 1 / (last - first)
+    return matrix
+
+
+def enlargement(length: int, bins: int) -> Tensor:
+    """Return the (bins, length) matrix of bilinear enlargement, align_corners False."""
+    unit = torch.eye(bins, dtype=torch.float64)[None]
+    return functional.interpolate(unit, size=length, mode="linear", align_corners=False)[0]
+
+
+class PyramidTerm:
+    """What a 3×3 convolution makes of the pyramid's channels.
+
+    Parameters
+    ----------
+    module : Conv2d
+        The convolution behind the pyramid.
+    first : int
+        Its first input channel that comes from the pyramid.
+    sizes : tuple of int
+        Of the pooled pictures.
+    """
+
+    def __init__(self, module: nn.Conv2d, first: int, sizes: tuple[int, ...]) -> None:
+        weight = module.weight.detach()
+        if isinstance(module, WSConv2d) and not module.folded:
+            weight = standardised(weight.double())
+        self._weight = weight[:, first:].to(torch.float64 if weight.dtype == torch.float64 else torch.float32)
+        self._sizes = sizes
+
+    def of(self, pictures: list[Tensor], height: int, width: int) -> PyramidRows:
+        """Return the term for pooled, convolved and normalised pictures (1, C, k, k)."""
+        rows, columns, at = [], [], 0
+        for k, picture in zip(self._sizes, pictures):
+            channels = picture.shape[1]
+            weight = self._weight[:, at : at + channels].to(picture.device)
+            at += channels
+            small = picture[0].to(weight.dtype)
+            # q: output channel, kernel row and column, picture row and column
+            q = torch.einsum("oiyx,iab->oyxab", weight, small)
+            down, across = (shifted(enlargement(n, k)).to(weight) for n in (height, width))
+            rows.append(torch.einsum("yah,oyxab->hxbo", down, q).flatten(1, 2))
+            columns.append(across.flatten(0, 1))
+        return PyramidRows(torch.cat(rows, dim=1), torch.cat(columns).T.contiguous())
+
+
+class PyramidRows:
+    """The term, row by row: (H, K, C) and (W, K)."""
+
+    def __init__(self, rows: Tensor, columns: Tensor) -> None:
+        self._rows, self._columns = rows, columns
+
+    def rows(self, first: int, last: int) -> Tensor:
+        """Return rows, (1, C, last − first, W), channels last."""
+        return (self._columns @ self._rows[first:last]).permute(2, 0, 1)[None]
+
+
+def shifted(matrix: Tensor) -> Tensor:
+    """Return (3, bins, length): what a 3-tap kernel's taps see, zeros beyond the ends."""
+    grown = functional.pad(matrix, (1, 1))
+    length = matrix.shape[1]
+    return torch.stack([grown[:, k : k + length] for k in range(3)])
