@@ -113,7 +113,16 @@ class Bridge:
                 f"the bridge's Python {self._python} does not start: {error.strerror}", "Set bridge_python", fatal=True
             ) from error
         threading.Thread(target=self._read, args=(self._process,), name="fbamatte-bridge", daemon=True).start()
-        self._ask("open", self._where, seconds=START_SECONDS)
+        try:
+            self._ask("open", self._where, seconds=START_SECONDS)
+        except Exception as error:
+            self.close()
+            if getattr(error, "status", "") == "IMPORT":
+                todo = f"Install fbamatte into that Python: {self._python} -m pip install fbamatte"
+                raise Problem(
+                    f"the bridge's Python {self._python} cannot load it: {error}", todo, fatal=True
+                ) from error
+            raise
 
     def _ask(
         self, verb: str, order: Any = None, on_progress: OnProgress = None, seconds: Optional[float] = None

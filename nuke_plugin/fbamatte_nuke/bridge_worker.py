@@ -58,7 +58,11 @@ class Worker:
     def _open(self, where: dict[str, Any]) -> dict[str, str]:
         from fbamatte_nuke import remote
 
-        found = remote.versions()
+        try:
+            found = remote.versions()
+        except Exception as error:
+            # A clash of versions raises other things than ImportError.
+            raise ImportError(f"{type(error).__name__}: {error}") from error
         self._remote = remote.Remote(**where)
         return found
 

@@ -59,9 +59,7 @@ def check(node: FbaNode) -> None:
     for name in ("plate", "roto"):
         if node.input(name) is None:
             raise Problem(f"{node.name}: nothing is connected to {name}", f"Connect a {name}", fatal=True)
-    plate = node.input("plate")
-    if plate is not None:
-        node.assign("pixel_aspect", float(plate.pixelAspect()) or 1.0)
+    node.take_pixel_aspect()
 
 
 def export_frame(node: FbaNode, frame: int, view: str, folder: Path, label: str) -> Exported:

@@ -21,10 +21,11 @@ def parse_frames(text: str) -> list[int]:
     """
     found: dict[int, None] = {}
     for part in re.split(r"[\s,]+", text.strip()):
-        if part:
-            found.update(dict.fromkeys(_part(part)))
-        if len(found) > MOST_FRAMES:
+        frames = _part(part) if part else range(0)
+        # Before they are made: somebody may have typed a digit too many.
+        if len(found) + len(frames) > MOST_FRAMES:
             raise Problem(f"frames {text!r} are more than {MOST_FRAMES}", "Shorten the range")
+        found.update(dict.fromkeys(frames))
     return list(found)
 
 

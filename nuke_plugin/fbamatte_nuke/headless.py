@@ -1,13 +1,14 @@
 """FBA nodes of a script rendered without an interface: ``nuke -t fbamatte_render.py SCRIPT …``.
 
 Exit codes as those of the command ``fbamatte``: 0 all frames done, 1 some failed for good, 2 wrong
-usage, 75 worth trying again, 130 interrupted.
+usage, 75 worth trying again, 130 interrupted, 143 told to end.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, Optional
@@ -45,6 +46,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         options = arguments().parse_args(sys.argv[1:] if argv is None else argv)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 2
+    # Farms end a task with SIGTERM: clean up as for Ctrl-C.
+    signal.signal(signal.SIGTERM, _told_to_end)
     try:
         _open(options.script)
         nodes = [find(name) for name in options.node] or find_all()
@@ -57,10 +60,14 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except Problem as problem:
         _complain(str(problem))
         return 75 if problem.status in {"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"} else 2
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interrupt:
         _complain("interrupted; what is finished stays")
-        return 130
+        return 143 if interrupt.args == (signal.SIGTERM,) else 130
     return code
+
+
+def _told_to_end(number: int, _: object) -> None:
+    raise KeyboardInterrupt(number)
 
 
 def _open(script: str) -> None:

@@ -19,9 +19,7 @@ def knob_changed(group: nuke.Group, knob: nuke.Knob) -> None:
             return
         node = FbaNode(group)
         if knob.name() == "inputChange":
-            plate = node.input("plate")
-            if plate is not None:
-                node.assign("pixel_aspect", float(plate.pixelAspect()) or 1.0)
+            node.take_pixel_aspect()
         show.refresh(node)
     except Exception as error:  # an error here would come up again with every knob
         nuke.tprint(f"FBA: {error}")

@@ -112,6 +112,17 @@ class FbaNode:
         """Return what is connected to the input of that name."""
         return self.group.input(INPUTS.index(name))
 
+    def take_pixel_aspect(self) -> None:
+        """Let the trimap know the plate's pixel aspect; keep what it knows where the plate is in error just now."""
+        plate = self.input("plate")
+        if plate is None:
+            return
+        try:
+            aspect = float(plate.pixelAspect())
+        except RuntimeError:
+            return
+        self.assign("pixel_aspect", aspect if aspect > 0 else 1.0)
+
     def views(self) -> list[str]:
         """Return the views to matte.
 

@@ -113,6 +113,8 @@ def failure(error: BaseException) -> dict[str, Any]:
     status = getattr(error, "status", "")
     if isinstance(error, OSError):
         return {"status": "OS", "message": error.strerror or str(error), "errno": error.errno}
+    if isinstance(error, ImportError):
+        return {"status": "IMPORT", "message": str(error)}
     return {"status": status or "INTERNAL", "message": str(error) or type(error).__name__}
 
 
