@@ -21,8 +21,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import OpenEXR
+import psutil
 
-from fbamatte.frame import Frame
+from fbamatte.frame import Frame, Matte
+from fbamatte.imaging import matte_exr
+from fbamatte.imaging.exr import read_exr, write_exr
+from fbamatte.imaging.image import Image
 from fbamatte.rpc import framing, layout, pixels
 from fbamatte.rpc.client import Client
 from fbamatte.rpc.jobs import Request
@@ -46,19 +51,24 @@ class HalfJob:
         self.lease_bytes = max(layout.planes_bytes(planes, shared=True, label="") for planes in both)
 
     def header(self, key: str) -> pb.FrameHeader:
+        """Return the header of planes of half."""
         return pixels.frame_header(self.frame, key, "half")
 
     def buffers(self) -> list[memoryview]:
+        """Return its own buffers."""
         return [memoryview(array).cast("B") for array in self.sent]
 
     def fill(self, lease: memoryview) -> None:
+        """Copy its own buffers into the lease."""
         for array, place in zip(self.sent, layout.places(self._planes, shared=True, label=""), strict=True):
             np.copyto(np.frombuffer(lease, np.float16, array.size, place.start), array.reshape(-1))
 
     def receive(self, _header: pb.MatteHeader, size: int) -> layout.Payload:
+        """Receive straight into its own buffers."""
         return layout.Payload(size, self.label, into=[memoryview(array).cast("B") for array in self.answer])
 
     def read(self, header: pb.MatteHeader, payload: memoryview) -> dict[str, Any]:
+        """Copy the answer out of the lease; return the seconds of the server's stages."""
         # In chunks it is there already.
         if header.payload == pb.PAYLOAD_KIND_SHARED_MEMORY:
             for array, place in zip(self.answer, layout.places(header.planes, shared=True, label=""), strict=True):
@@ -89,32 +99,57 @@ def timed(action: Callable[[], Any], rounds: int) -> list[float]:
     return seconds
 
 
-def copying(job: HalfJob, rounds: int) -> float:
-    """Return the seconds that copying all that travels takes, memory to memory, pages present."""
-    parts = [*job.sent, *job.answer]
-    targets = [np.ones_like(part) for part in parts]
-    return statistics.median(
-        timed(lambda: [np.copyto(to, part) for to, part in zip(targets, parts, strict=True)], rounds)
-    )
+class Copying:
+    """Copies all that travels, memory to memory, into pages that are there already."""
+
+    def __init__(self, job: HalfJob) -> None:
+        self._parts = [*job.sent, *job.answer]
+        self._targets = [np.ones_like(part) for part in self._parts]
+
+    def __call__(self) -> float:
+        """Return the seconds it takes."""
+        begin = time.perf_counter()
+        for target, part in zip(self._targets, self._parts, strict=True):
+            np.copyto(target, part)
+        return time.perf_counter() - begin
 
 
-def round_trips(address: str, shared: bool, job: HalfJob, rounds: int) -> dict[str, Any]:
+def round_trips(server: psutil.Process, address: str, shared: bool, job: HalfJob, rounds: int) -> dict[str, Any]:
+    """Time single frames over one stream, and copying before each: a busy machine slows down both."""
+    copy, warm_up = Copying(job), 2
     with Client(address, shared_memory=shared, window=1) as client:
+        copies: list[float] = []
+        seconds: list[float] = []
+        processor: list[float] = []
         stages: list[dict[str, float]] = []
-        marks: list[float] = []
+        marks = [0.0, 0.0]
 
         def jobs() -> Any:
-            # One frame at a time over one stream, as a viewer asks; the first two warm up.
-            for _ in range(rounds + 2):
-                marks.append(time.perf_counter())
+            for _ in range(rounds + warm_up):
+                copies.append(copy())
+                marks[:] = time.perf_counter(), busy(server)
                 yield job
 
-        seconds = []
         for answer in client.run(jobs(), Request()):
-            seconds.append(time.perf_counter() - marks[-1])
+            seconds.append(time.perf_counter() - marks[0])
+            processor.append(busy(server) - marks[1])
             stages.append(answer)
-        mean = {name: round(statistics.median(stage[name] for stage in stages[2:]), 4) for name in stages[-1]}
-    return {"seconds": statistics.median(seconds[2:]), "best": min(seconds[2:]), "stages": mean}
+    trips, copied = seconds[warm_up:], copies[warm_up:]
+    return {
+        "seconds": statistics.median(trips),
+        "best": min(trips),
+        "copy": statistics.median(copied),
+        "best copy": min(copied),
+        "times": statistics.median(trips) / statistics.median(copied),
+        "best times": min(trips) / min(copied),
+        "processor seconds": statistics.mean(processor[warm_up:]),
+        "stages": {name: round(statistics.median(stage[name] for stage in stages), 4) for name in stages[-1]},
+    }
+
+
+def busy(server: psutil.Process) -> float:
+    """Return the processor seconds that both sides have used."""
+    return sum(sum(process.cpu_times()[:2]) for process in (server, psutil.Process()))
 
 
 def streamed(address: str, shared: bool, frame: Frame, rounds: int) -> float:
@@ -137,13 +172,6 @@ def check(job: HalfJob) -> None:
 
 def exr(frame: Frame, rounds: int) -> dict[str, float]:
     """Return seconds for the plate's decoding and the matte's encoding, with one thread and with all."""
-    import OpenEXR
-
-    from fbamatte.frame import Matte
-    from fbamatte.imaging import matte_exr
-    from fbamatte.imaging.exr import read_exr, write_exr
-    from fbamatte.imaging.image import Image
-
     rgb = {name: np.ascontiguousarray(frame.plate[..., at]) for at, name in enumerate("RGB")}
     matte = Matte.for_frame(frame, frame.trimap, frame.plate, frame.plate)
     found = {}
@@ -151,12 +179,23 @@ def exr(frame: Frame, rounds: int) -> dict[str, float]:
         path = Path(folder) / "plate.exr"
         write_exr(path, Image(rgb, frame.display_window, frame.data_window))
         data = path.read_bytes()
-        for threads, name in ((0, "one thread"), (os.cpu_count() or 1, "all threads")):
-            OpenEXR.setGlobalThreadCount(threads)
+        # With 0 the reader would choose for itself; 1 is one worker.
+        for threads, name in ((1, "one thread"), (os.cpu_count() or 1, "all threads")):
+            OpenEXR.set_global_thread_count(threads)
             found[f"decode plate, {name}"] = statistics.median(timed(lambda: read_exr(path).rgb(), rounds))
             found[f"encode matte, {name}"] = statistics.median(timed(lambda: matte_exr.encode_matte(matte), rounds))
     found["plate MB"] = len(data) / 1e6
     return found
+
+
+def report(name: str, found: dict[str, Any]) -> None:
+    """Print one way's line."""
+    milli = {key: f"{value * 1e3:.0f} ms" for key, value in found.items() if isinstance(value, float)}
+    print(
+        f"{name:14} {milli['seconds']} = {found['times']:.2f} × copying ({milli['copy']}), goal {GOALS[name]:g};"
+        f" best {milli['best']} = {found['best times']:.2f} × {milli['best copy']};"
+        f" streamed {milli['streamed']} a frame; processors {milli['processor seconds']}; {found['stages']}"
+    )
 
 
 def main() -> None:
@@ -172,22 +211,18 @@ def main() -> None:
     frame = picture(options.width, options.height)
     job = HalfJob(frame, answer_arrays(frame))
     size = sum(array.nbytes for array in (*job.sent, *job.answer))
-    results: dict[str, Any] = {"bytes": size, "copy": copying(job, options.rounds)}
-    print(f"{size / 1e6:.0f} MB there and back; copying them in memory takes {results['copy'] * 1e3:.1f} ms")
+    results: dict[str, Any] = {"bytes": size}
+    print(f"{size / 1e6:.0f} MB there and back, on {os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as folder:
-        flags = ("--listen=127.0.0.1:0", f"--listen=unix:{folder}/s")
+        flags = ("--listen=127.0.0.1:0", f"--listen=unix:{folder}/s", "--thumbnails=0")
         with running_server(*flags, models=("testing-wire",)) as server:
+            process = psutil.Process(server.process.pid)
             tcp, unix = server.ready.addresses
             for name, address, shared in (("shared memory", unix, True), ("unix", unix, False), ("tcp", tcp, False)):
-                found = results[name] = round_trips(address, shared, job, options.rounds)
+                found = results[name] = round_trips(process, address, shared, job, options.rounds)
                 check(job)
-                found["times"] = found["seconds"] / results["copy"]
                 found["streamed"] = streamed(address, shared, frame, options.rounds)
-                print(
-                    f"{name:14} {found['seconds'] * 1e3:6.1f} ms  {found['times']:5.2f} × copying (goal {GOALS[name]:g})"
-                    f"  best {found['best'] * 1e3:6.1f} ms  streamed {found['streamed'] * 1e3:6.1f} ms a frame"
-                    f"  {found['stages']}"
-                )
+                report(name, found)
     if not options.no_exr:
         results["exr"] = exr(frame, max(1, options.rounds // 5))
         for name, value in results["exr"].items():
