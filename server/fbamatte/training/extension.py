@@ -29,18 +29,24 @@ def extend(colors: Array, alpha: Array, method: str) -> Array:
     alpha : ndarray, shape (H, W)
     method : str
         ``levin``: closed-form colours (Levin et al. 2008); ``multilevel``: Germer et al. 2020.
+
+    Notes
+    -----
+    The methods are asked for F of a cut-out whose every covered pixel is opaque: its picture is F, so that F there
+    is what the file says. With the soft alpha they would explain F as a mixture and invent brighter colours.
     """
+    cut_out = (alpha > 0).astype(np.float32)
     if method == "levin":
         from pymatting import estimate_foreground_cf  # noqa: PLC0415 - compiles at import
 
-        estimate = estimate_foreground_cf(colors.astype(np.float64), alpha.astype(np.float64))
+        estimate = estimate_foreground_cf(colors.astype(np.float64), cut_out.astype(np.float64))
     elif method == "multilevel":
         from fbamatte.models.closed_form.foreground import estimate_foreground  # noqa: PLC0415
 
-        estimate = estimate_foreground(np.ascontiguousarray(colors, np.float32), alpha)[0]
+        estimate = estimate_foreground(np.ascontiguousarray(colors, np.float32), cut_out)[0]
     else:
         raise UsageError(f"no extension called {method!r}; there are: {', '.join(METHODS)}")
-    extended: Array = np.where(alpha[..., None] > 0, colors, np.clip(estimate, 0, 1)).astype(np.float32)
+    extended: Array = np.where(cut_out[..., None] > 0, colors, np.clip(estimate, 0, 1)).astype(np.float32)
     return extended
 
 

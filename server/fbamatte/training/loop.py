@@ -152,7 +152,7 @@ def train(  # noqa: PLR0915 - one visible loop, top to bottom
 
         if log and (_due(done, plan.log_every) or done == end):
             row: Row = {"step": step, "epoch": step // steps_per_epoch, "rate": rate, "loss": value, "slope": slope}
-            log.write({**row, **{name: float(term) for name, term in terms.items()}})
+            log.write({**row, **{name: float(term.detach()) for name, term in terms.items()}})
             progress.show(step, value)
         if group.first and _due(done, plan.sheet_every):
             write_sheet(plan.folder / "sheets" / f"{done:08d}.png", batch, output)

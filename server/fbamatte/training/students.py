@@ -20,7 +20,13 @@ def make_network(recipe: Recipe) -> nn.Module:
     torch.manual_seed(recipe.seed)
     if recipe.architecture == "refine":
         return RefinementNetwork(recipe.width)
-    return FBANetwork(recipe.network)
+    network = FBANetwork(recipe.network)
+    if recipe.alpha_head == "clip":
+        # a clipped alpha that begins below 0 would never learn: begin in the middle
+        head = cast("nn.Conv2d", network.decoder.conv_up4[-1])
+        with torch.no_grad():
+            cast("Tensor", head.bias)[0] = 0.5
+    return network
 
 
 def estimate(network: nn.Module, batch: Batch, recipe: Recipe) -> Tensor:
