@@ -29,6 +29,17 @@ class _PerThread:
 
 _lock = threading.Lock()
 _active: _PerThread | None = None
+# Kept for ever and used again: a print() that runs on another thread meanwhile holds sys.stdout by a borrowed
+# reference alone (in CPython before 3.14), and crashes the process when that object goes.
+_routers: list[_PerThread] = []
+
+
+def _router_for(target: Any) -> _PerThread:
+    for router in _routers:
+        if router.target is target:
+            return router
+    _routers.append(_PerThread(target))
+    return _routers[-1]
 
 
 @contextlib.contextmanager
@@ -39,7 +50,7 @@ def captured_stdout() -> Iterator[Callable[[], str]]:
     pieces: list[str] = []
     with _lock:
         if _active is None:
-            _active = _PerThread(sys.stdout)
+            _active = _router_for(sys.stdout)
             sys.stdout = _active
         router = _active
         outer = router.caught.get(me)
