@@ -334,3 +334,62 @@ def test_views(tmp_path):
     assert main([str(a) for a in (*arguments, "-o", tmp_path / "fba.%v.####.exr")]) == 0
     assert Path(tmp_path / "fba.l.1001.exr").exists()
     assert Path(tmp_path / "fba.r.1001.exr").exists()
+
+
+def test_a_kill_anywhere_leaves_whole_frames_and_a_rerun_completes_them(tmp_path):
+    """Short form of benchmarks/farm_kill.py: one kill here, twenty there."""
+    script = Path(__file__).parents[2] / "benchmarks" / "farm_kill.py"
+    command = [sys.executable, script, "--kills", "1", "--frames", "8", "--seed", "3"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout + run.stderr
+    found = json.loads(run.stdout)
+    assert [found[name] for name in ("missing", "partial", "repeated", "unequal")] == [0] * 4
+
+
+def test_a_server_that_is_not_there_is_worth_retrying(shot, capsys, monkeypatch):
+    monkeypatch.setattr("fbamatte.cli.matte.PATIENCE_S", 0.5)
+    assert matte(shot, "--server", "127.0.0.1:1") == 75
+    assert "127.0.0.1:1" in capsys.readouterr().err
+    assert not (shot / "out").exists()
+
+
+def test_json_has_standard_output_to_itself(shot, capsys):
+    (shot / "plate.1002.exr").unlink()
+    assert matte(shot, "--progress", "json", "--frames", "1001-1003") == 1
+    said = capsys.readouterr()
+    assert {json.loads(line)["frame"] for line in said.out.splitlines()} == {1001, 1002, 1003}
+    assert "--frames 1002" in said.err
+
+
+def test_existing_error_does_nothing(shot, capsys):
+    assert matte(shot, "--existing", "error") == 0
+    before = {path: path.stat().st_mtime_ns for path in (shot / "out").iterdir()}
+    assert matte(shot, "--existing", "error") == 2
+    assert "1001-1003 are there already" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (shot / "out").iterdir()} == before
+
+
+def test_a_signal_in_the_middle_of_one_long_frame(tmp_path):
+    """SIGTERM while the estimator computes something that cannot be interrupted: out within five seconds."""
+    shot = tmp_path / "shot"
+    side = 1400
+    rng = np.random.default_rng(1)
+    write(shot / "plate.1001.exr", {c: rng.random((side, side), dtype=np.float32) for c in "RGB"})
+    trimap = np.full((side, side), 0.5, np.float32)
+    trimap[:2], trimap[-2:] = 0, 1
+    write(shot / "trimap.1001.exr", {"A": trimap})
+    command = [sys.executable, "-m", "fbamatte", "matte", shot / "plate.####.exr", "--trimap", shot / "trimap.####.exr"]
+    process = subprocess.Popen(
+        [*command, "-o", shot / "out", "--report", shot / "report.json"], stderr=subprocess.DEVNULL
+    )
+    while not list(shot.glob("out/.fbamatte-*.lock")):
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(2)
+    asked = time.monotonic()
+    process.terminate()
+    assert process.wait(20) == 130
+    assert time.monotonic() - asked < 5
+    assert list((shot / "out").glob("*.exr")) == []
+    report = json.loads((shot / "report.json").read_text())
+    assert (report["stopped_by"], report["not_reached"], report["exit_code"]) == ("interrupted", "1001", 130)
