@@ -329,7 +329,7 @@ def pluginAddPath(args: Any, addToSysPath: bool = True) -> None:
     base = Path(sys._getframe(1).f_globals.get("__file__", ".")).parent
     folder = str((base / args).resolve())
     if folder not in _runtime.state.plugin_path:
-        _runtime.state.plugin_path.insert(0, folder)
+        _runtime.state.plugin_path.append(folder)
     if addToSysPath and folder not in sys.path:
         sys.path.insert(0, folder)
 

@@ -20,9 +20,11 @@ def start(*, gui: bool = True, plugins: tuple[Path, ...] = ()) -> runtime.State:
     nuke.scriptClear()
     for folder in plugins:
         nuke.pluginAddPath(str(folder))
-        for name in ("init.py", "menu.py") if gui else ("init.py",):
-            if (folder / name).is_file():
-                runpy.run_path(str(folder / name))
+    # A folder that an init.py adds has its own init.py run as well.
+    for name in ("init.py", "menu.py") if gui else ("init.py",):
+        for folder in runtime.state.plugin_path:
+            if (Path(folder) / name).is_file():
+                runpy.run_path(str(Path(folder) / name))
     return runtime.state
 
 
