@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--sheet", default="")
     options = parser.parse_args()
     device = torch.device(options.device)
-    recipe = replace(load_recipe("fba-small"), batch=options.batch, crops=(options.size,), seed=options.seed)
+    recipe = replace(load_recipe("fba-small"), batch=options.batch, pool=0, crops=(options.size,), seed=options.seed)
     for family in (*FAMILIES, "all"):
         source = ProceduralSource(recipe, device, families=FAMILIES if family == "all" else (family,))
         source.batch(10_000)

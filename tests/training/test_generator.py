@@ -18,7 +18,7 @@ CPU = torch.device("cpu")
 
 
 def source(*families, **more):
-    recipe = replace(load_recipe("fba-small"), **{"batch": 1, "crops": (64,), **more})
+    recipe = replace(load_recipe("fba-small"), **{"batch": 1, "crops": (64,), "pool": 0, **more})
     return ProceduralSource(recipe, CPU, families=families or FAMILIES)
 
 
@@ -41,6 +41,17 @@ def test_a_step_is_its_own():
     assert torch.equal(one.image, again.image)
     assert not torch.equal(one.image, other.image)
     assert one.names != other.names
+
+
+def test_a_pool_gives_a_step_the_same_pictures_whenever_it_is_asked():
+    run = source("blob", "net", pool=6, fresh=2, batch=3, crops=(48,))
+    steps = [run.batch(step) for step in range(6)]
+    resumed = source("blob", "net", pool=6, fresh=2, batch=3, crops=(48,)).batch(5)
+    assert torch.equal(steps[5].image, resumed.image)
+    assert steps[5].names == resumed.names
+    assert len(run._pool) <= 12
+    used = {int(name.split()[1]) for batch in steps for name in batch.names}
+    assert max(used) > 8, "new pictures come in"
 
 
 def test_processes_draw_different_pictures():

@@ -75,7 +75,8 @@ class RefinementNetwork(nn.Module):
             grown = functional.interpolate(x, size=skip.shape[2:], mode="bilinear", align_corners=False)
             x = up(torch.cat([grown, skip], dim=1))
         residual = self.head(x)[..., :height, :width]
-        return (prior + residual.to(prior.dtype)).clamp(0, 1)
+        refined: Tensor = (prior + residual.to(prior.dtype)).clamp(0, 1)
+        return refined
 
 
 class _Block(nn.Sequential):

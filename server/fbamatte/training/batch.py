@@ -23,6 +23,8 @@ class Batch:
         0, 0.5, 1.
     names : tuple of str
         What to call each picture in a message: enough to draw it again.
+    prior : Tensor, shape (N, 7, H, W), optional
+        Closed-form alpha, F and B, where they are known already.
     """
 
     image: Tensor
@@ -31,6 +33,7 @@ class Batch:
     background: Tensor
     trimap: Tensor
     names: tuple[str, ...]
+    prior: Tensor | None = None
 
     @property
     def unknown(self) -> Tensor:
@@ -51,7 +54,8 @@ class Batch:
         """Return the same on a device."""
         planes = (self.image, self.alpha, self.foreground, self.background, self.trimap)
         image, alpha, foreground, background, trimap = (x.to(device, non_blocking=True) for x in planes)
-        return Batch(image, alpha, foreground, background, trimap, self.names)
+        prior = None if self.prior is None else self.prior.to(device, non_blocking=True)
+        return Batch(image, alpha, foreground, background, trimap, self.names, prior)
 
 
 class Source(Protocol):

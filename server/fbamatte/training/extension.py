@@ -36,16 +36,17 @@ def extend(colors: Array, alpha: Array, method: str) -> Array:
     is what the file says. With the soft alpha they would explain F as a mixture and invent brighter colours.
     """
     cut_out = (alpha > 0).astype(np.float32)
+    if method not in METHODS:
+        raise UsageError(f"no extension called {method!r}; there are: {', '.join(METHODS)}")
+    from fbamatte.models.closed_form.foreground import estimate_foreground  # noqa: PLC0415 - compiles at import
+
+    estimate = estimate_foreground(np.ascontiguousarray(colors, np.float32), cut_out)[0]
     if method == "levin":
         from pymatting import estimate_foreground_cf  # noqa: PLC0415 - compiles at import
 
-        estimate = estimate_foreground_cf(colors.astype(np.float64), cut_out.astype(np.float64))
-    elif method == "multilevel":
-        from fbamatte.models.closed_form.foreground import estimate_foreground  # noqa: PLC0415
-
-        estimate = estimate_foreground(np.ascontiguousarray(colors, np.float32), cut_out)[0]
-    else:
-        raise UsageError(f"no extension called {method!r}; there are: {', '.join(METHODS)}")
+        # Far from the cut-out next to nothing holds F: begun from black, the solver stops before it gets there.
+        picture, start = colors.astype(np.float64), estimate.astype(np.float64)
+        estimate = estimate_foreground_cf(picture, cut_out.astype(np.float64), foreground_guess=start)
     extended: Array = np.where(cut_out[..., None] > 0, colors, np.clip(estimate, 0, 1)).astype(np.float32)
     return extended
 

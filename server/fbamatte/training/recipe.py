@@ -78,6 +78,9 @@ class Recipe:
         ``refuse`` or ``skip``, with a count.
     data : str
         ``folders`` (fg, alpha, bg under --data) or ``procedural``.
+    pool, fresh : int
+        Made pictures that are kept, to be mixed with each other's backgrounds, and how many new ones each step
+        brings; 0: every picture is drawn anew and seen once.
     pretrained : bool
         Whether the encoder is meant to start from ImageNet weights (``--encoder``).
     tta : bool
@@ -122,6 +125,8 @@ class Recipe:
     extend: str = "levin"
     bad_data: str = "refuse"
     data: str = "folders"
+    pool: int = 0
+    fresh: int = 4
     pretrained: bool = True
     tta: bool = False
     seed: int = 0

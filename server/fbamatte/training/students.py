@@ -32,7 +32,7 @@ def make_network(recipe: Recipe) -> nn.Module:
 def estimate(network: nn.Module, batch: Batch, recipe: Recipe) -> Tensor:
     """Return alpha, F and B (N, 7, H, W), or alpha (N, 1, H, W), of a mini-batch."""
     if recipe.architecture == "refine":
-        prior = closed_form(batch.image, batch.trimap)
+        prior = closed_form(batch.image, batch.trimap) if batch.prior is None else batch.prior
         return cast("Tensor", network(batch.image, batch.masks, batch.encoding, prior))
     return cast("Tensor", network(batch.image, batch.masks, batch.encoding))
 

@@ -27,6 +27,9 @@ _MAKERS = {
 }
 FAMILIES = tuple(_MAKERS)
 
+Picture = tuple[Tensor, Tensor, Tensor, str]
+"""Alpha (1, H, W), F and B (3, H, W), scene-linear, and the family."""
+
 FINER = 2
 """Layers are drawn so many times finer, then averaged: coverage of edges."""
 
@@ -60,13 +63,17 @@ class ProceduralSource:
         self.samples_per_epoch = recipe.epoch_samples
         self._recipe, self._device, self._families = recipe, device, families
         self._rank, self._world = rank, world
+        self._pool: dict[tuple[int, int], Picture] = {}
 
     @torch.no_grad()
     def batch(self, step: int) -> Batch:
         """Return the mini-batch of a step."""
         first = (step * self._world + self._rank) * self._recipe.batch
         size = Dice(hash_of(self._recipe.seed, first, 1), torch.device("cpu")).pick(self._recipe.crops)
-        made = [self.picture(first + k, size) for k in range(self._recipe.batch)]
+        if self._recipe.pool:
+            made = [self._mixed(step, first + k, size) for k in range(self._recipe.batch)]
+        else:
+            made = [self.picture(first + k, size) for k in range(self._recipe.batch)]
         alpha, foreground, background = (torch.stack(planes) for planes in zip(*(m[:3] for m in made), strict=True))
         # what light leaves the curve's range at all is glare that no truth is needed for
         foreground, background = encode(foreground).clamp(0, 1), encode(background).clamp(0, 1)
@@ -78,7 +85,7 @@ class ProceduralSource:
         names = tuple(f"{m[3]} {self._recipe.seed}:{first + k} of {size}²" for k, m in enumerate(made))
         return Batch(image.clamp(0, 1), alpha, foreground, background, trimap, names)
 
-    def picture(self, number: int, size: int) -> tuple[Tensor, Tensor, Tensor, str]:
+    def picture(self, number: int, size: int) -> Picture:
         """Return alpha (1, H, W), F and B (3, H, W), scene-linear, and the family of one picture."""
         dice = Dice(hash_of(self._recipe.seed, number, 0), self._device)
         shares = [_MAKERS[f][1] for f in self._families]
@@ -97,6 +104,28 @@ class ProceduralSource:
             grain = _grain(dice, behind, dice.spread(0.003, 0.04))
             foreground, behind = (foreground + grain).clamp(min=0), (behind + grain).clamp(min=0)
         return alpha[None], foreground, behind, family
+
+    def _mixed(self, step: int, number: int, size: int) -> Picture:
+        """Return a foreground and a background out of those that are kept, turned over or lit anew."""
+        recipe, dice = self._recipe, Dice(hash_of(self._recipe.seed, number, 3), self._device)
+        newest = recipe.pool + step * recipe.fresh  # what is kept slides on by so many each step
+        one, other = (dice.whole(newest - recipe.pool, newest - 1) for _ in range(2))
+        alpha, foreground, own, family = self._kept_picture(one, size, newest)
+        background = own if dice.chance(0.3) else self._kept_picture(other, size, newest)[2]
+        turns = [n for n in (-1, -2) if dice.chance(0.5)]
+        if turns:
+            alpha, foreground = alpha.flip(turns), foreground.flip(turns)
+        light, behind = (dice.normal(3, 1, 1, scale=0.15).exp() * dice.spread(0.6, 1.6) for _ in range(2))
+        return alpha, foreground * light, background * behind, f"{family} {one} over {other},"
+
+    def _kept_picture(self, number: int, size: int, newest: int) -> Picture:
+        """Return a picture of the pool, drawn when it is first asked for, and forget those that have left it."""
+        key = (number * self._world + self._rank, size)
+        if key not in self._pool:
+            oldest = (newest - self._recipe.pool) * self._world
+            self._pool = {k: v for k, v in self._pool.items() if k[0] >= oldest}
+            self._pool[key] = self.picture(key[0], size)
+        return self._pool[key]
 
     def _layer(self, dice: Dice, family: str, size: int) -> Layer:
         fine = FINER * size
