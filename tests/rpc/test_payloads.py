@@ -9,7 +9,7 @@ import pytest
 
 from fbamatte.errors import FrameError
 from fbamatte.frame import EncodedFrame, Frame, Matte, Window
-from fbamatte.rpc import codec, layout, pixels
+from fbamatte.rpc import casting, codec, framing, layout, pixels
 from fbamatte.rpc.v1 import matting_pb2 as pb
 
 RANDOM = np.random.default_rng(5)
@@ -30,11 +30,15 @@ def frame(height: int = 13, width: int = 17) -> Frame:
     )
 
 
-def through(header: pb.FrameHeader, buffers: list[bytes]) -> memoryview:
+def through(header: pb.FrameHeader, buffers: list[framing.Buffer | framing.Parts]) -> memoryview:
     payload = layout.Payload(layout.payload_bytes(header, "frame"), "frame")
-    for buffer in buffers:
-        payload.add(buffer)
+    for chunk in framing.split("k", buffers, size=100):
+        payload.add(chunk.data)
     return payload.finish()
+
+
+def joined(buffers: list[framing.Buffer | framing.Parts]) -> bytes:
+    return b"".join(chunk.data for chunk in framing.split("k", buffers))
 
 
 def test_a_frame_in_float_comes_through_exactly() -> None:
@@ -74,7 +78,7 @@ def test_an_overflow_far_into_a_large_plane_is_found() -> None:
     wide = np.zeros(300_001, np.float32)
     wide[299_999] = 70_000.0
     half = np.empty(wide.shape, np.float16)
-    pixels.copy_pixels(half, wide)
+    casting.copy_pixels(half, wide)
     assert half[299_999] == np.float16(65504)
     assert np.isfinite(half).all()
 
@@ -98,7 +102,7 @@ def test_float_after_half_may_lie_at_an_odd_place() -> None:
     sent = frame(3, 3)
     planes = pixels.describe(3, 3, pixels.FRAME_PLANES, pb.PIXEL_TYPE_HALF)
     planes.planes[1].pixel_type = pb.PIXEL_TYPE_FLOAT
-    content = b"".join(pixels.to_buffers(sent, planes))
+    content = joined(pixels.to_buffers(sent, planes))
     assert layout.places(planes, shared=False, label="")[1].start % 4 == 2
     got = pixels.read_planes(content, planes, shared=False, label="")
     assert got["trimap"].flags.aligned
@@ -114,7 +118,7 @@ def test_an_answer_carries_what_was_asked_for() -> None:
     header.output.pixel_type = pb.PIXEL_TYPE_FLOAT
     planes = pixels.answer_planes(header, 17, 13)
     answer = pixels.matte_header(matte, planes, "k", "id")
-    content = b"".join(pixels.to_buffers(matte, planes))
+    content = joined(pixels.to_buffers(matte, planes))
     assert len(content) == layout.payload_bytes(answer, "")
     got = pixels.read_planes(content, answer.planes, shared=False, label="")
     assert list(got) == ["background", "trimap"]
@@ -126,7 +130,7 @@ def test_a_matte_gets_back_what_its_frame_carried() -> None:
     matte = Matte.for_frame(sent, sent.trimap, sent.plate, -sent.plate, {"model": "none"})
     planes = pixels.describe(17, 13, pixels.ANSWER_PLANES, pb.PIXEL_TYPE_FLOAT)
     answer = pixels.matte_header(matte, planes, "k", "id")
-    got = pixels.read_matte(answer, b"".join(pixels.to_buffers(matte, planes)), sent)
+    got = pixels.read_matte(answer, joined(pixels.to_buffers(matte, planes)), sent)
     assert got.metadata is sent.metadata
     assert got.provenance == {"model": "none"}
     assert np.array_equal(got.background, -sent.plate)
@@ -192,6 +196,51 @@ def test_a_payload_holds_exactly_what_was_declared() -> None:
         payload.add(b"901")
     payload.add(b"90")
     assert bytes(payload.finish()) == b"1234567890"
+
+
+@pytest.mark.parametrize("pixel_types", [(1, 1), (2, 2), (1, 2), (2, 1)])
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 100, 5000])
+def test_planes_received_in_any_pieces_are_the_planes(step: int, pixel_types: tuple[int, int]) -> None:
+    sent = frame(5, 7)
+    planes = pixels.describe(7, 5, pixels.FRAME_PLANES, pb.PIXEL_TYPE_HALF)
+    for plane, pixel_type in zip(planes.planes, pixel_types):
+        plane.pixel_type = pixel_type
+    content = joined(pixels.to_buffers(sent, planes))
+    payload = pixels.PlanesPayload(planes, "frame 7")
+    with pytest.raises(FrameError, match="0 bytes came"):
+        payload.finish()
+    for start in range(0, len(content), step):
+        payload.add(content[start : start + step])
+    with pytest.raises(FrameError, match="more than"):
+        payload.add(b"x")
+    got = pixels.read_planes(payload.finish(), planes, shared=False, label="")
+    expected = pixels.read_planes(content, planes, shared=False, label="")
+    for name in ("plate", "trimap"):
+        assert np.array_equal(got[name], expected[name])
+        assert got[name].dtype == np.float32
+
+
+def test_half_is_made_chunk_by_chunk() -> None:
+    sent = frame(100, 100)
+    sent.plate[50, 50, 1] = -1e9
+    planes = pixels.describe(100, 100, pixels.FRAME_PLANES, pb.PIXEL_TYPE_HALF)
+    plate, trimap = pixels.to_buffers(sent, planes)
+    assert (len(plate), len(trimap)) == (60000, 20000)
+    calls = []
+
+    def convert(target: np.ndarray, source: np.ndarray) -> None:
+        calls.append(source.size)
+        with np.errstate(over="ignore"):
+            np.copyto(target, source, casting="same_kind")
+
+    (lazy, _) = pixels.to_buffers(sent, planes, convert)
+    parts = lazy.parts(16384)
+    first = next(parts)
+    assert calls == [8192]
+    got = np.frombuffer(b"".join([first, *parts]), np.float16)
+    assert sum(calls) == 30000
+    assert got.min() == -65504
+    assert np.array_equal(got, np.clip(sent.plate, -65504, 65504).astype(np.float16).reshape(-1))
 
 
 @pytest.mark.parametrize("step", [1, 3, 7, 100])

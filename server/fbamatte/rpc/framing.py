@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Protocol, Union
 
 import grpc
 
@@ -31,6 +31,16 @@ TRANSPORT_OPTIONS = (
 """What both sides tell gRPC about large messages."""
 
 Buffer = Union[bytes, bytearray, memoryview]
+
+
+class Parts(Protocol):
+    """Bytes that are made as they are sent."""
+
+    def __len__(self) -> int:
+        """Return how many bytes there are."""
+
+    def parts(self, size: int) -> Iterator[Buffer]:
+        """Yield them in order, ``size`` at a time and the rest."""
 
 
 class Chunk(NamedTuple):
@@ -74,9 +84,12 @@ def parse_response(data: bytes) -> Response:
     return _read_chunk(_RESPONSE_CHUNK, data) or _unwrap(matting_pb2.MatteResponse.FromString(data))
 
 
-def split(key: str, buffers: Iterable[Buffer], size: int = CHUNK_BYTES) -> Iterator[Chunk]:
+def split(key: str, buffers: Iterable[Buffer | Parts], size: int = CHUNK_BYTES) -> Iterator[Chunk]:
     """Yield ``buffers`` one after the other as chunks of at most ``size`` bytes, as views."""
     for buffer in buffers:
+        if not isinstance(buffer, (bytes, bytearray, memoryview)):
+            yield from (Chunk(key, part) for part in buffer.parts(size))
+            continue
         view = memoryview(buffer).cast("B")
         for start in range(0, len(view), size):
             yield Chunk(key, view[start : start + size])

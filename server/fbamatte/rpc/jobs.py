@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from fbamatte.errors import UsageError
 from fbamatte.frame import EncodedFrame, EncodedMatte
 from fbamatte.rpc import codec
-from fbamatte.rpc.framing import Buffer
+from fbamatte.rpc.framing import Buffer, Parts
 from fbamatte.rpc.layout import Payload
 from fbamatte.rpc.v1 import matting_pb2 as pb
 
@@ -93,7 +94,7 @@ class Job(Protocol):
     def header(self, key: str) -> pb.FrameHeader:
         """Return its header as if it travelled in chunks, less what `Request` says."""
 
-    def buffers(self) -> list[Buffer]:
+    def buffers(self) -> Sequence[Buffer | Parts]:
         """Return its payload for chunks."""
 
     def fill(self, lease: memoryview) -> None:
@@ -102,8 +103,8 @@ class Job(Protocol):
     def receive(self, header: pb.MatteHeader, size: int) -> Payload:
         """Return where the chunks of its answer go."""
 
-    def read(self, header: pb.MatteHeader, payload: memoryview) -> Any:
-        """Return what the caller gets, from the answer's payload or the lease. Copies what is shared."""
+    def read(self, header: pb.MatteHeader, payload: Any) -> Any:
+        """Return what the caller gets, from what `receive` gave or from the lease. Copies what is shared."""
 
 
 class EncodedJob:

@@ -27,8 +27,8 @@ class Place(NamedTuple):
 
     Parameters
     ----------
-    kind : int
-        A ``PlaneKind``.
+    kind : PlaneKind
+        What it shows.
     start, end : int
         Bytes from the start of the payload or of the lease.
     channels : int
@@ -37,7 +37,7 @@ class Place(NamedTuple):
         2 half, 4 float.
     """
 
-    kind: int
+    kind: pb.PlaneKind
     start: int
     end: int
     channels: int
@@ -140,9 +140,12 @@ class Payload:
         self.label = label
         self.received = 0
         self._into = list(into)
-        if self._into:
-            return
-        self._memory = _anonymous(size)
+        if not self._into:
+            self._allocate()
+
+    def _allocate(self) -> None:
+        """Take memory of its own."""
+        self._memory = _anonymous(self.size)
 
     def add(self, data: Buffer) -> None:
         """Append a chunk.
@@ -154,11 +157,14 @@ class Payload:
         """
         if self.received + len(data) > self.size:
             raise FrameError(f"{self.label}: more than the {self.size} bytes that its header declares")
+        self._store(memoryview(data))
+        self.received += len(data)
+
+    def _store(self, data: memoryview) -> None:
         if self._into:
-            self._scatter(memoryview(data))
+            self._scatter(data)
         else:
             self._memory[self.received : self.received + len(data)] = data
-        self.received += len(data)
 
     def _scatter(self, data: memoryview) -> None:
         while len(data):
@@ -170,7 +176,7 @@ class Payload:
             if count == len(target) and len(self._into) > 1:
                 del self._into[0]
 
-    def finish(self) -> memoryview:
+    def finish(self) -> Any:
         """Return all of it as a view; the memory goes when the last view of it goes. Empty where it went elsewhere.
 
         Raises
@@ -180,4 +186,7 @@ class Payload:
         """
         if self.received != self.size:
             raise FrameError(f"{self.label}: {self.received} bytes came, its header declares {self.size}")
+        return self._content()
+
+    def _content(self) -> Any:
         return memoryview(b"") if self._into else memoryview(self._memory)[: self.size]

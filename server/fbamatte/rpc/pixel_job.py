@@ -5,7 +5,7 @@ from __future__ import annotations
 from fbamatte.frame import Frame, Matte
 from fbamatte.rpc import layout, pixels
 from fbamatte.rpc.codec import PIXEL_TYPES
-from fbamatte.rpc.framing import Buffer
+from fbamatte.rpc.framing import Buffer, Parts
 from fbamatte.rpc.v1 import matting_pb2 as pb
 
 
@@ -39,7 +39,7 @@ class PlanesJob:
         """See `Job`."""
         return pixels.frame_header(self.frame, key, self._pixel_type)
 
-    def buffers(self) -> list[Buffer]:
+    def buffers(self) -> list[Buffer | Parts]:
         """See `Job`."""
         return pixels.to_buffers(self.frame, self._planes)
 
@@ -47,10 +47,10 @@ class PlanesJob:
         """See `Job`."""
         pixels.to_lease(lease, self.frame, self._planes)
 
-    def receive(self, _header: pb.MatteHeader, size: int) -> layout.Payload:
+    def receive(self, header: pb.MatteHeader, _size: int) -> pixels.PlanesPayload:
         """See `Job`."""
-        return layout.Payload(size, self.label)
+        return pixels.PlanesPayload(header.planes, self.label)
 
-    def read(self, header: pb.MatteHeader, payload: memoryview) -> Matte:
+    def read(self, header: pb.MatteHeader, payload: pixels.Content) -> Matte:
         """See `Job`."""
         return pixels.read_matte(header, payload, self.frame)

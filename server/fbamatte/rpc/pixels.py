@@ -1,9 +1,9 @@
-"""Pixels to payloads and back: the only module of the wire that imports numpy."""
+"""Pixels to payloads and back; imports numpy, as `fbamatte.rpc.casting` does and nothing else of the wire."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Optional, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,16 +11,13 @@ from numpy.typing import NDArray
 from fbamatte.errors import FrameError
 from fbamatte.frame import Frame, Matte
 from fbamatte.rpc import layout
+from fbamatte.rpc.casting import HALF, Convert, Narrowed, cast_blocks, copy_pixels
 from fbamatte.rpc.codec import PIXEL_TYPES, info_label, read_info, write_info
-from fbamatte.rpc.framing import Buffer
+from fbamatte.rpc.framing import Buffer, Parts
 from fbamatte.rpc.v1 import matting_pb2 as pb
 from fbamatte.rpc.values import read_attributes, write_attributes
 
 Array = NDArray[Any]
-Convert = Callable[[Array, Array], None]
-"""Copies its second array into its first, of another floating-point type, and keeps to half's range. numpy's
-own way takes several times as long as a vectorised one, so a server that has one hands it in."""
-
 FRAME_PLANES = (pb.PLANE_KIND_PLATE, pb.PLANE_KIND_TRIMAP)
 ANSWER_PLANES = (pb.PLANE_KIND_ALPHA, pb.PLANE_KIND_FOREGROUND, pb.PLANE_KIND_BACKGROUND)
 """What a frame is answered with that asks for nothing else."""
@@ -32,9 +29,6 @@ FIELDS = {
     pb.PLANE_KIND_BACKGROUND: "background",
 }
 _DTYPES: dict[pb.PixelType, np.dtype[Any]] = {pb.PIXEL_TYPE_HALF: np.dtype("<f2"), pb.PIXEL_TYPE_FLOAT: np.dtype("<f4")}
-_HALF_MAX = 65504.0
-# Values converted at a time: source, target and the check for overflow stay in the cache.
-_BLOCK = 1 << 17
 
 
 def describe(width: int, height: int, kinds: Sequence[pb.PlaneKind], pixel_type: pb.PixelType) -> pb.Planes:
@@ -87,20 +81,18 @@ def _plate_type(header: pb.FrameHeader) -> pb.PixelType:
     return pb.PIXEL_TYPE_HALF
 
 
-def to_buffers(source: object, planes: pb.Planes, convert: Optional[Convert] = None) -> list[Buffer]:
+def to_buffers(source: object, planes: pb.Planes, convert: Optional[Convert] = None) -> list[Buffer | Parts]:
     """Return the pixels of ``source``, a `Frame` or `Matte`, as ``planes`` lists them, for chunks.
 
     An array that is of the plane's type and contiguous is handed over as it is, not copied.
     """
-    found: list[Buffer] = []
+    found: list[Buffer | Parts] = []
     for plane in planes.planes:
-        array = getattr(source, FIELDS[plane.kind])
-        dtype = _DTYPES[plane.pixel_type]
-        ready = array
-        if array.dtype != dtype or not array.flags.c_contiguous:
-            ready = np.empty(array.shape, dtype)
-            copy_pixels(ready, array, convert)
-        found.append(memoryview(ready).cast("B"))
+        array, dtype = getattr(source, FIELDS[plane.kind]), _DTYPES[plane.pixel_type]
+        if array.dtype != dtype and dtype == HALF:
+            found.append(Narrowed(array, convert))
+        else:
+            found.append(np.ascontiguousarray(array, dtype).data.cast("B"))
     return found
 
 
@@ -110,14 +102,74 @@ def to_lease(target: Buffer, source: object, planes: pb.Planes, convert: Optiona
         copy_pixels(view, getattr(source, name), convert)
 
 
+class PlanesPayload(layout.Payload):
+    """A payload of planes being received: half becomes float as it comes, so that nothing is left to do.
+
+    Parameters
+    ----------
+    planes : Planes
+        What it holds.
+    label : str
+        What to call the frame in an error.
+    convert : callable, optional
+        See `Convert`.
+
+    Raises
+    ------
+    FrameError
+        If the layout makes no sense.
+    """
+
+    def __init__(self, planes: pb.Planes, label: str, convert: Optional[Convert] = None) -> None:
+        self._places = layout.places(planes, shared=False, label=label)
+        # Pages appear as they are written, as for any other payload.
+        self._arrays = {FIELDS[place.kind]: np.empty(_shape(planes, place), np.float32) for place in self._places}
+        self._convert = convert
+        self._odd = b""
+        super().__init__(self._places[-1].end if self._places else 0, label)
+
+    def _allocate(self) -> None:
+        """Its planes are its memory."""
+
+    def _store(self, data: memoryview) -> None:
+        at = self.received
+        while len(data):
+            place = self._places[0]
+            count = min(len(data), place.end - at)
+            flat = self._arrays[FIELDS[place.kind]].reshape(-1)
+            if place.pixel_bytes == 4:
+                flat.data.cast("B")[at - place.start : at - place.start + count] = data[:count]
+            else:
+                self._widen(flat, at - place.start, data[:count])
+            at, data = at + count, data[count:]
+            if at == place.end:
+                del self._places[0]
+
+    def _widen(self, flat: Array, at: int, data: memoryview) -> None:
+        """Cast halves that start ``at`` bytes into their plane; a chunk may end in the middle of one."""
+        if at % 2:
+            flat[at // 2] = np.frombuffer(self._odd + bytes(data[:1]), HALF)[0]
+            at, data = at + 1, data[1:]
+        whole = len(data) // 2
+        cast_blocks(flat[at // 2 : at // 2 + whole], np.frombuffer(data, HALF, whole), self._convert)
+        self._odd = bytes(data[2 * whole :])
+
+    def _content(self) -> dict[str, Array]:
+        return self._arrays
+
+
+Content = Union[Buffer, dict[str, Array]]
+"""A whole payload: its bytes, or what `PlanesPayload` has made of them."""
+
+
 def read_planes(
-    source: Buffer, planes: pb.Planes, *, shared: bool, label: str, convert: Optional[Convert] = None
+    source: Content, planes: pb.Planes, *, shared: bool, label: str, convert: Optional[Convert] = None
 ) -> dict[str, NDArray[np.float32]]:
     """Return the planes in ``source`` as float32 arrays by field name.
 
     Parameters
     ----------
-    source : buffer
+    source : buffer or dict
         The whole payload, or the lease.
     planes : Planes
         How it lies there.
@@ -139,6 +191,8 @@ def read_planes(
     FrameError
         If the layout makes no sense or ``source`` is too small for it.
     """
+    if isinstance(source, dict):
+        return source
     found = {}
     for name, view in _views(source, planes, shared=shared, label=label):
         array = view
@@ -150,7 +204,7 @@ def read_planes(
     return found
 
 
-def read_frame(header: pb.FrameHeader, payload: Buffer, convert: Optional[Convert] = None) -> Frame:
+def read_frame(header: pb.FrameHeader, payload: Content, convert: Optional[Convert] = None) -> Frame:
     """Return the frame whose planes are in ``payload``: chunks put together, or a lease."""
     label = info_label(header.info)
     shared = header.payload == pb.PAYLOAD_KIND_SHARED_MEMORY
@@ -158,7 +212,7 @@ def read_frame(header: pb.FrameHeader, payload: Buffer, convert: Optional[Conver
     return Frame(plate=arrays["plate"], trimap=arrays["trimap"], **read_info(header.info))
 
 
-def read_matte(header: pb.MatteHeader, payload: Buffer, frame: Frame, convert: Optional[Convert] = None) -> Matte:
+def read_matte(header: pb.MatteHeader, payload: Content, frame: Frame, convert: Optional[Convert] = None) -> Matte:
     """Return the matte whose planes are in ``payload``; what ``frame`` carried is taken from ``frame`` itself."""
     shared = header.payload == pb.PAYLOAD_KIND_SHARED_MEMORY
     arrays = read_planes(payload, header.planes, shared=shared, label=frame.label, convert=convert)
@@ -170,30 +224,10 @@ def _views(source: Buffer, planes: pb.Planes, *, shared: bool, label: str) -> It
     for place, plane in zip(layout.places(planes, shared=shared, label=label), planes.planes):
         if place.end > len(source):
             raise FrameError(f"{label}: planes need {place.end} bytes, the payload has {len(source)}")
-        shape = (planes.height, planes.width, 3) if place.channels == 3 else (planes.height, planes.width)
         count = planes.height * planes.width * place.channels
-        yield FIELDS[plane.kind], np.frombuffer(source, _DTYPES[plane.pixel_type], count, place.start).reshape(shape)
+        flat = np.frombuffer(source, _DTYPES[plane.pixel_type], count, place.start)
+        yield FIELDS[plane.kind], flat.reshape(_shape(planes, place))
 
 
-def copy_pixels(target: Array, source: Array, convert: Optional[Convert] = None) -> None:
-    """Copy ``source`` into ``target``; what is beyond half range becomes the largest half, not infinite."""
-    if target.dtype == source.dtype:
-        np.copyto(target, source)
-    elif convert is not None:
-        convert(target, source)
-    elif target.dtype.itemsize < source.dtype.itemsize:
-        _narrow(target, source)
-    else:
-        np.copyto(target, source)
-
-
-def _narrow(target: Array, source: Array) -> None:
-    into, out_of = target.reshape(-1), np.ascontiguousarray(source).reshape(-1)
-    for start in range(0, into.size, _BLOCK):
-        block, wide = into[start : start + _BLOCK], out_of[start : start + _BLOCK]
-        with np.errstate(over="ignore"):
-            np.copyto(block, wide, casting="same_kind")
-        # Bits from infinity on, above and below zero; many times quicker than isinf.
-        if block.view(np.int16).max() >= 0x7C00 or block.view(np.uint16).max() >= 0xFC00:
-            over = np.isinf(block)
-            block[over] = np.copysign(_HALF_MAX, wide[over])
+def _shape(planes: pb.Planes, place: layout.Place) -> tuple[int, ...]:
+    return (planes.height, planes.width, 3) if place.channels == 3 else (planes.height, planes.width)

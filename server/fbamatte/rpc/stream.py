@@ -244,7 +244,7 @@ class Stream:
         self._close_frame(key)
         self._post(Answered(key, result))
 
-    def _content(self, opened: _Open) -> memoryview:
+    def _content(self, opened: _Open) -> Any:
         if opened.payload is not None:
             return opened.payload.finish()
         if opened.segment is None:
