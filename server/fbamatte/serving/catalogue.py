@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from fbamatte.engine import Engine
-from fbamatte.errors import ModelNotFoundError
+from fbamatte.errors import CheckpointError, ModelNotFoundError
 from fbamatte.models import registry
 from fbamatte.models.base import ModelInfo
 
 # Trained values are held in float, whatever the arithmetic of the estimate.
 BYTES_PER_PARAMETER = 4
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,14 @@ class Catalogue:
         extra = extra or {}
         found: dict[str, Source] = {}
         for name in models or [*_default_first(), *extra]:
-            source = extra.get(name) or _registered(name)
+            try:
+                source = extra.get(name) or _registered(name)
+            except CheckpointError as error:
+                if models:
+                    raise
+                # One damaged file in the models folder is no reason not to serve the others.
+                _log.error("model left out", model=name, reason=str(error))
+                continue
             found[source.info.name] = source
         return cls(found)
 

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from fbamatte.errors import UnavailableError, UsageError
 _POLL_SECONDS = 0.05
 # From malloc.h; blocks from this size on are mapped on their own and unmapped when freed.
 _M_MMAP_THRESHOLD, _LARGE_BLOCK = -3, 4 << 20
+_TRIM_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,26 @@ def raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def give_memory_back() -> None:
-    """Let the C library return freed pictures to the system at once.
+class Heap:
+    """Memory that was freed goes back to the system: a server for months must not hold what it once needed.
 
-    It learns from the first large block that is freed to keep the like of it, per thread: a server for
-    months would hold the most that each of its threads ever used.
+    glibc learns from the first large block that is freed to keep the like of it, per thread, and keeps
+    smaller ones wherever a younger one lies behind them. With another C library nothing is done.
     """
-    with contextlib.suppress(OSError, AttributeError):  # another C library than glibc
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+
+    def __init__(self) -> None:
+        self._trim: Callable[[int], int] | None = None
+        self._trimmed = time.monotonic()
+        with contextlib.suppress(OSError, AttributeError):
+            library = ctypes.CDLL(None)
+            self._trim = library.malloc_trim
+            library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+
+    def tidy(self) -> None:
+        """Give back what is free, now and then."""
+        if self._trim and time.monotonic() - self._trimmed > _TRIM_SECONDS:
+            self._trim(0)
+            self._trimmed = time.monotonic()
 
 
 def check_no_other(path: Path) -> None:

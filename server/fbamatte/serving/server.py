@@ -59,6 +59,7 @@ class Server:
     def __init__(self, settings: ServerSettings, catalogue: Catalogue) -> None:
         self.settings = settings
         self._owner = process.Owner(settings.owner)
+        self._heap = process.Heap()
         self._tokens = TokenFile(Path(settings.token_file)) if settings.token_file else None
         self._tracer = tracing.from_environment()
         self._observer = Observer(settings.thumbnails, self._tracer)
@@ -107,7 +108,6 @@ class Server:
         if self.settings.ready_file:
             process.check_no_other(Path(self.settings.ready_file))
         process.raise_file_limit()
-        process.give_memory_back()
         leases.sweep(time.time())
         self.listeners.start(MattingService(self.desk, self._tokens))
         if self._status:
@@ -125,6 +125,7 @@ class Server:
         self.ready.set()
         while not self._told.wait(TICK_SECONDS):
             self.desk.check_pace()
+            self._heap.tidy()
             reason = self._reason_to_stop()
             if reason:
                 _log.info("stopping", reason=reason)
