@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 recipe=$1 run=$2 out=$3 photographs=$4 seconds=${5:-540}
 export PYTHONPATH=server${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-python3 -m fbamatte train "$recipe" -o "$run" --device cuda:0 --seconds "$seconds" \
+python3 -m fbamatte.cli.train "$recipe" -o "$run" --device cuda:0 --seconds "$seconds" \
     --log-every 50 --sheet-every 2000 --save-every 1000 --judge "$photographs" --judge-every 1000
 python3 benchmarks/training_card.py "$recipe" "$run" "$photographs" --device cuda:0
 mkdir -p "$out"

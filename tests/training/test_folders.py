@@ -1,5 +1,6 @@
 """Data in folders: what is bad is named; what is good becomes crops that recompose."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,6 +19,7 @@ from fbamatte.training.recipe import load_recipe, tiny
 from fbamatte.training.samples import FolderSource
 
 WIDTH, HEIGHT = 70, 54
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def write(path, pixels):
@@ -171,11 +173,8 @@ def test_radii_of_trimaps_are_the_recipes(root):
 
 def test_the_command_prepares_and_trains(root, tmp_path):
     def fbamatte(*arguments):
-        command = [sys.executable, "-c", "import torch, sys; torch.set_num_threads(1); "
-                   "from fbamatte.cli import train as t; import argparse; p = argparse.ArgumentParser(); "
-                   "t.add_parser(p.add_subparsers()); o = p.parse_args(); sys.exit(o.run(o))"]  # fmt: skip
-        command += ["train", *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+        command = [sys.executable, "-m", "fbamatte.cli.train", *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200, env=ONE_THREAD)
 
     recipe = tmp_path / "mine.toml"
     recipe.write_text('base = "paper"\nwidth = 0.125\ncrops = [32]\ncrop_to = 32\nepoch_samples = 4\nepochs = 1\n'

@@ -103,7 +103,7 @@ def test_the_card_says_what_was_measured(folder, tmp_path, one_batch, quiet):
 def test_an_encoder_starts_from_weights_that_the_user_has(tmp_path):
     recipe = tiny(load_recipe("table2-1"))
     network, other = make_network(recipe), make_network(replace(recipe, seed=9))
-    state = {k: v for k, v in other.encoder.state_dict().items()}
+    state = dict(other.encoder.state_dict())
     state["conv1.weight"] = state["conv1.weight"][:, :3]
     state["fc.weight"] = torch.zeros(1000, 8)
     torch.save(state, tmp_path / "resnet.pth")
@@ -122,9 +122,9 @@ def test_procedural_training_needs_torch_numpy_scipy_and_safetensors_alone(tmp_p
                "matplotlib", "skimage", "PIL", "prometheus_client", "psutil")  # fmt: skip
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({blocked!r}));"
-        "import torch; torch.set_num_threads(1); from fbamatte.cli import main;"
-        f"sys.exit(main(['train', 'fba-small', '--tiny', '--steps', '1', '--device', 'cpu', '-o', {str(tmp_path)!r},"
-        "'--sheet-every', '1']))"
+        "import torch, runpy; torch.set_num_threads(1);"
+        f"sys.argv = ['train', 'fba-small', '--tiny', '--steps', '1', '--device', 'cpu', '-o', {str(tmp_path)!r},"
+        "'--sheet-every', '1']; runpy.run_module('fbamatte.cli.train', run_name='__main__')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=200)
     assert done.returncode == 0, done.stderr[-2000:]

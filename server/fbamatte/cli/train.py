@@ -169,3 +169,20 @@ def _teller(what: str) -> Any:
         )
 
     return tell
+
+
+def main() -> int:
+    """Run the verb alone: all it needs where only torch, numpy, scipy and safetensors are installed."""
+    from fbamatte.errors import FbaMatteError
+
+    parser = argparse.ArgumentParser(prog="python -m fbamatte.cli.train")
+    add_flags(parser, Settings)
+    try:
+        return run(parser.parse_args())
+    except FbaMatteError as error:
+        print(f"fbamatte: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,6 +1,6 @@
 """Several processes, one network: torch's own launcher, nothing else.
 
-``torchrun --nproc-per-node 2 -m fbamatte train RECIPE --data ROOT``
+``torchrun --nproc-per-node 2 -m fbamatte.cli.train RECIPE --data ROOT``
 """
 
 from __future__ import annotations
