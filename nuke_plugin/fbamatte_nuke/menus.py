@@ -5,7 +5,8 @@ from __future__ import annotations
 import nuke
 
 PANEL_ID = "com.fbamatte.panel"
-PANEL_CLASS = "fbamatte_nuke.panel.Panel"
+# Nuke evaluates this text wherever it builds its panes, where nothing is imported.
+PANEL_CLASS = "__import__('fbamatte_nuke.panel', fromlist=['Panel']).Panel"
 
 
 def add() -> None:

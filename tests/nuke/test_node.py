@@ -224,4 +224,5 @@ def test_menu_and_panel_are_registered(begin: Callable[..., Any]) -> None:
 
     begin()
     assert set(nuke.menu("Nodes").findItem("FBA").children) == {"FBA", "FBATrimap"}
-    assert nukescripts.registered["com.fbamatte.panel"] == ("fbamatte_nuke.panel.Panel", "FBA")
+    assert nukescripts.registered["com.fbamatte.panel"][1] == "FBA"
+    assert callable(eval(nukescripts.registered["com.fbamatte.panel"][0]))
