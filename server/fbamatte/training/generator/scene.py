@@ -15,15 +15,15 @@ from fbamatte.training.light import composite, encode
 from fbamatte.training.recipe import Recipe
 
 _MAKERS = {
-    "fur": (strands.fur, 0.22),
+    "fur": (strands.fur, 0.25),
     "hair": (strands.hair, 0.24),
     "blades": (strands.blades, 0.1),
     "feather": (strands.feather, 0.07),
     "blob": (shapes.blob, 0.13),
     "leaves": (shapes.leaves, 0.08),
     "net": (shapes.net, 0.06),
-    "smoke": (shapes.smoke, 0.05),
-    "glass": (shapes.glass, 0.05),
+    "smoke": (shapes.smoke, 0.04),
+    "glass": (shapes.glass, 0.03),
 }
 FAMILIES = tuple(_MAKERS)
 
@@ -35,6 +35,10 @@ FINER = 2
 
 # Coverage below what an 8-bit matte can show is none, and as much short of full is full.
 _SNAP = 0.004
+
+
+# Share of a crop that is opaque, below which a crop counts as having no known foreground.
+_SOLID = 0.03
 
 
 class ProceduralSource:
@@ -132,6 +136,9 @@ class ProceduralSource:
         layer = _MAKERS[family][0](dice, fine)
         if dice.chance(0.5 * self._recipe.second_foreground):
             layer = layer.over(_MAKERS[dice.pick(self._families)][0](dice, fine))
+        if float((layer.alpha > 0.98).float().mean()) < _SOLID and dice.chance(0.75):
+            # artists' trimaps nearly always know some foreground: something solid stands behind
+            layer = layer.over(shapes.blob(dice, fine))
         planes = torch.cat([layer.alpha[None], layer.light])
         if dice.chance(0.22):
             planes = fields.blur(planes, fields.streak(dice, dice.spread(3, 0.12 * fine)))
