@@ -231,3 +231,29 @@ def test_the_limits_of_an_action_leave_time_to_be_polite():
     """A runner that ends an action waits first; what it waits for must fit."""
     assert openjd.NOTICE_S >= 5
     assert openjd.STOP_S > 60
+
+
+@needs_openjd
+def test_nuke_routes_in_their_order(shot, tmp_path):
+    """Both bundles with something in Nuke's place that writes down how it was called: no Nuke runs here."""
+    nuke, said = tmp_path / "nuke", tmp_path / "said"
+    nuke.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    nuke.chmod(0o755)
+    (tmp_path / "comp.nk").write_text("")
+    given = {"Script": tmp_path / "comp.nk", "Ready": tmp_path / "ready.nk", "Frames": "1001-1004", "FramesPerTask": 2}
+    given |= {"Nuke": nuke, "Renderer": "/plugin/fbamatte_render.py", "Executable": shutil.which("true")}
+    template = Path(__file__).parents[2] / "docs" / "openjd-nuke" / "template.yaml"
+    parameters = [part for name, value in given.items() for part in ("-p", f"{name}={value}")]
+    for step in ("Matte", "Save", "Comp"):
+        subprocess.run([OPENJD, "run", template, "--step", step, *parameters], check=True, capture_output=True)
+    script, ready = given["Script"], given["Ready"]
+    assert said.read_text().splitlines() == [
+        *(f"-t /plugin/fbamatte_render.py {script} --frames {frames}" for frames in ("1001-1002", "1003-1004")),
+        f"-t /plugin/fbamatte_render.py {script} --frames 1001-1004 --save-as {ready}",
+        *(f"-x -F {frames} {ready}" for frames in ("1001-1002", "1003-1004")),
+    ]
+    said.unlink()
+    job = bundle(shot, "--comp", script, "--nuke", nuke, "--frames", "1001-1004", "--frames-per-task", "4")
+    command = [OPENJD, "run", job / "template.yaml", "--step", "Comp", "-p", f"file://{job}/parameters.json"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert said.read_text() == f"-x -F 1001-1004 {script}\n"
