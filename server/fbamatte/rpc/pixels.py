@@ -102,6 +102,12 @@ def to_lease(target: Buffer, source: object, planes: pb.Planes, convert: Optiona
         copy_pixels(view, getattr(source, name), convert)
 
 
+def float_bytes(planes: pb.Planes) -> int:
+    """Return the bytes that ``planes`` take as float."""
+    channels = sum(layout.CHANNELS.get(plane.kind, 0) for plane in planes.planes)
+    return int(planes.width * planes.height * channels * 4)
+
+
 class PlanesPayload(layout.Payload):
     """A payload of planes being received: half becomes float as it comes, so that nothing is left to do.
 

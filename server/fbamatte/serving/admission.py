@@ -34,6 +34,8 @@ class Admitted:
         Who goes first.
     payload_bytes : int
         Bytes that will come in chunks, or that its shared memory must hold.
+    memory_bytes : int
+        Bytes that what comes in chunks takes here: pixels become float as they come.
     pixels : int
         Width times height; 0 where only the EXR file knows.
     """
@@ -44,6 +46,7 @@ class Admitted:
     precision: str
     priority: Priority
     payload_bytes: int
+    memory_bytes: int
     pixels: int
 
 
@@ -85,6 +88,7 @@ def admit(header: pb.FrameHeader, settings: ServerSettings, catalogue: Catalogue
         precision=_PRECISIONS.get(header.precision, settings.precision),
         priority=Priority.INTERACTIVE if header.priority == pb.PRIORITY_INTERACTIVE else Priority.BATCH,
         payload_bytes=size,
+        memory_bytes=max(size, pixels.float_bytes(header.planes)),
         pixels=count,
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -15,7 +15,7 @@ from fbamatte.imaging import matte_exr
 from fbamatte.imaging.exr import Limits, read_exr
 from fbamatte.imaging.exr_header import read_header
 from fbamatte.rpc import codec, pixels
-from fbamatte.rpc.framing import Buffer
+from fbamatte.rpc.framing import Buffer, Parts
 from fbamatte.rpc.layout import Payload
 from fbamatte.rpc.v1 import matting_pb2 as pb
 from fbamatte.rpc.values import write_attributes
@@ -40,7 +40,7 @@ class Answer:
     """What goes back: a header, then buffers in chunks."""
 
     header: pb.MatteHeader
-    buffers: list[Buffer]
+    buffers: Sequence[Buffer | Parts]
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ class InFlight:
         self._settings = settings
         self._memory = memory
         self._lease = lease
-        self._payload = None if lease is not None else Payload(admitted.payload_bytes, admitted.label)
-        self._view: memoryview | None = lease
-        self._held_payload = 0 if lease is not None else admitted.payload_bytes
+        self._payload = None if lease is not None else _payload(header, admitted)
+        self._view: Any = lease
+        self._held_payload = 0 if lease is not None else admitted.memory_bytes
         self._held_work = 0
         self._guard = threading.Lock()
 
@@ -162,7 +162,7 @@ class InFlight:
         with self._guard:
             self._held_work += size
 
-    def _decode_planes(self, view: memoryview) -> Frame:
+    def _decode_planes(self, view: pixels.Content) -> Frame:
         self._reserve_work(self.admitted.pixels)
         return pixels.read_frame(self.header, view, convert)
 
@@ -214,6 +214,13 @@ class InFlight:
         header = codec.encoded_answer(self.header.info, len(data), self.key, self.admitted.frame_id)
         write_attributes(header.provenance, matte.provenance, matte.label)
         return Answer(header, [data])
+
+
+def _payload(header: pb.FrameHeader, admitted: Admitted) -> Payload:
+    """Return where its chunks go; pixels become float as they come."""
+    if header.payload == pb.PAYLOAD_KIND_PLANES:
+        return pixels.PlanesPayload(header.planes, admitted.label, convert)
+    return Payload(admitted.payload_bytes, admitted.label)
 
 
 def _patience(job: Job, settings: ServerSettings) -> Callable[[], bool]:

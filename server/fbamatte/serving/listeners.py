@@ -126,7 +126,7 @@ def transport_options(settings: ServerSettings) -> Sequence[tuple[str, int]]:
     return (
         # Else a second server would silently share the port.
         ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", framing.MESSAGE_BYTES),
+        *framing.TRANSPORT_OPTIONS,
         ("grpc.max_metadata_size", 16 * 1024),
         ("grpc.max_concurrent_streams", settings.streams_per_connection),
         # A peer that vanished without a word is noticed within 80 s.

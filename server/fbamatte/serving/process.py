@@ -18,10 +18,9 @@ from pathlib import Path
 import psutil
 
 from fbamatte.errors import UnavailableError, UsageError
+from fbamatte.rpc import framing
 
 _POLL_SECONDS = 0.05
-# From malloc.h; blocks from this size on are mapped on their own and unmapped when freed.
-_M_MMAP_THRESHOLD, _LARGE_BLOCK = -3, 4 << 20
 _TRIM_SECONDS = 10.0
 
 
@@ -104,9 +103,8 @@ class Heap:
         self._trim: Callable[[int], int] | None = None
         self._trimmed = time.monotonic()
         with contextlib.suppress(OSError, AttributeError):
-            library = ctypes.CDLL(None)
-            self._trim = library.malloc_trim
-            library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+            self._trim = ctypes.CDLL(None).malloc_trim
+        framing.keep_chunks_in_process()
 
     def tidy(self) -> None:
         """Give back what is free, now and then."""

@@ -174,7 +174,7 @@ class MatteStream:
         # Who waits with a payload half received waits for himself in the end.
         with self._frames.paused():
             desk.memory.payloads.reserve(
-                admitted.payload_bytes,
+                admitted.memory_bytes,
                 admitted.priority,
                 admitted.label,
                 wait=lambda: self._frames.takes_more and not self._frames.has_partial,
