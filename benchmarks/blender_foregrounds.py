@@ -1,7 +1,7 @@
 """Render foregrounds with exact straight colour and coverage, as folders that `fbamatte train --data` reads.
 
     python3.11 -m venv render && render/bin/pip install bpy==5.0.1
-    render/bin/python benchmarks/blender_foregrounds.py OUT [--count 100] [--size 640] [--samples 64] [--first 0]
+    render/bin/python benchmarks/blender_foregrounds.py OUT [--count 100] [--size 640] [--samples 128] [--first 0]
 
 OUT/fg/NAME.exr is straight F, scene-linear, 0 where nothing covers (`fbamatte train … --prepare` extends
 it); OUT/alpha/NAME.png is 16-bit coverage. Everything is made by this script from a seed: shapes, hair, light, lens.
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--size", type=int, default=640)
-    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--samples", type=int, default=128)
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     for seed in range(options.first, options.first + options.count):
@@ -144,7 +144,7 @@ def light_and_camera(chance: random.Random) -> None:
         lamp.data.color = tint(chance)
         look_at(lamp, (0, 0, 0))
     around = chance.uniform(0, 2 * math.pi)
-    far = chance.uniform(2.4, 5.0)
+    far = chance.uniform(3.5, 7.5)
     bpy.ops.object.camera_add(location=(far * math.cos(around), far * math.sin(around), chance.uniform(-0.3, 1.5)))
     camera = bpy.context.object
     look_at(camera, [chance.uniform(-0.4, 0.4) for _ in range(3)])

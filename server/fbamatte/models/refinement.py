@@ -123,6 +123,24 @@ def load(path: str | Path) -> Loaded:
         raise CheckpointError(f"{path}: not a refinement network: {error}") from error
 
 
+def recognises(path: str | Path) -> bool:
+    """Return whether a ``.safetensors`` holds a refinement network."""
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            return KEY in (file.metadata() or {})
+    except (OSError, safetensors.SafetensorError):
+        return False
+
+
+def info_of(path: str | Path) -> ModelInfo:
+    """Return what a file says about its network, the weights left alone; see `load` for the errors."""
+    try:
+        with safetensors.safe_open(str(path), framework="pt") as file:
+            return ModelInfo(**json.loads((file.metadata() or {})[KEY])["info"])
+    except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: not a refinement network: {error}") from error
+
+
 class RefinementEstimator:
     """Closed-form matting, refined: an estimator.
 
