@@ -5,11 +5,14 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
-# What comes in chunks is read only, and is only read.
-warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+# What comes in chunks is read only, and is only read. torch warns of it once, so let it now.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    torch.from_numpy(np.frombuffer(b"\0\0", np.float16))
 
 
 def convert(target: NDArray[Any], source: NDArray[Any]) -> None:
