@@ -118,3 +118,13 @@ def test_two_processes_share_their_gradients(tmp_path):
     for key, value in one["network"].items():
         assert torch.equal(value, two["network"][key]), key
     assert len((tmp_path / "run/log.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize("name", ["fba-small", "refine"])
+def test_bf16_autocast_trains_weights_that_stay_float32(tmp_path, one_batch, quiet, name):
+    recipe = small(name, precision="bf16", batch=1, learning_rate=5e-3)
+    result = train(recipe, one_batch(recipe), quiet(tmp_path, stop_after=4), CPU)
+    exact = train(replace(recipe, precision="fp32"), one_batch(recipe), quiet(tmp_path / "e", stop_after=4), CPU)
+    assert result.losses == pytest.approx(exact.losses, rel=0.05)
+    assert result.losses != exact.losses
+    assert {v.dtype for v in result.network.state_dict().values()} == {torch.float32}
