@@ -27,16 +27,16 @@ class FastNetwork:
         In eval mode; its convolutions' weights may be in half precision already.
     dtype : torch.dtype
         Of features and convolutions; statistics, the full-size head and the fusion stay in float32.
+    consume : bool
+        Empty the network's own convolutions as they are taken over, so that weights exist once.
     """
 
-    def __init__(self, network: FBANetwork, dtype: torch.dtype) -> None:
+    def __init__(self, network: FBANetwork, dtype: torch.dtype, *, consume: bool = False) -> None:
         self._network, self.dtype = network, dtype
         self._convolutions: dict[nn.Module, Convolution] = {}
         encoder, decoder = network.encoder, network.decoder
-        self._stages = [
-            list(cast("nn.Sequential", s)) for s in (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)
-        ]
-        self._deep = encoder.layer4[-1].conv3.out_channels  # type: ignore[union-attr]
+        self._stages = [list(s) for s in (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)]
+        self._deep = cast("Bottleneck", encoder.layer4[-1]).conv3.out_channels
         behind = cast("nn.Conv2d", decoder.conv_up1[0])
         self._pyramid = PyramidTerm(behind, self._deep, POOL_SIZES)
         self._convolutions[behind] = Convolution(behind, dtype, slice(self._deep))
@@ -45,6 +45,9 @@ class FastNetwork:
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and module not in self._convolutions:
                 self._convolutions[module] = Convolution(module, self.head_dtype if module in head else dtype)
+        if consume:
+            for module in self._convolutions:
+                module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
 
     def __call__(self, planes: Planes, strips: Strips = WHOLE) -> Tensor:
         """Return alpha, F and B after fusion, (1, 7, H, W), or (1, 1, H, W) for alpha alone."""
@@ -141,7 +144,7 @@ class _Run:
         channels = self._network.config.head_channels
         out = torch.empty(1, channels, height, width, dtype=self._fast.head_dtype, device=planes.device)
         row_bytes = planes.width * 4 * (8 + 2 * x.channels + 48 + 8)
-        for first, last in self._strips.cut(planes.height, row_bytes):
+        for first, last in self._strips.cut(planes.height, row_bytes, self._strips.head):
             raw = self._head_rows(x, first, last)
             done = self._network.head(raw, planes.image_rows(first, last))
             out[:, :, first:last] = done[:, :, : height - first, :width]

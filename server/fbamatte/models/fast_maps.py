@@ -50,15 +50,15 @@ class Place:
     dtype: torch.dtype
     folder: str = ""
 
-    def empty(self, channels: int, height: int, width: int, dtype: Optional[torch.dtype] = None) -> Tensor:
+    def empty(self, channels: int, height: int, width: int) -> Tensor:
         """Return uninitialised features, shape (1, C, H, W), channels last."""
-        shape, dtype = (1, height, width, channels), dtype or self.dtype
+        shape = (1, height, width, channels)
         if self.folder:
             with tempfile.NamedTemporaryFile(dir=self.folder, prefix="fbamatte-") as file:
                 # the mapping outlives the name: nothing is left behind whatever happens
-                flat = torch.from_file(file.name, shared=True, size=prod(shape), dtype=dtype)
+                flat = torch.from_file(file.name, shared=True, size=prod(shape), dtype=self.dtype)
             return flat.view(shape).permute(0, 3, 1, 2)
-        return torch.empty(shape, dtype=dtype, device=self.device).permute(0, 3, 1, 2)
+        return torch.empty(shape, dtype=self.dtype, device=self.device).permute(0, 3, 1, 2)
 
 
 @dataclass

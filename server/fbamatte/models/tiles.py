@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Optional
+
+DEFAULT_BUDGET = 16 << 20
 
 ROW_STEP = 8
 """Strips are multiples of so many rows: fewer shapes to plan convolutions for."""
@@ -24,22 +27,27 @@ class Strips:
         Bytes of a layer's input and output strip together; 0 for whole maps.
     folder : str
         Where maps are kept in files instead of memory; empty for memory.
+    head : int
+        Bytes of a strip of the head, which works at full size and in float32.
     """
 
     budget: int = 0
     folder: str = ""
+    head: int = 64 << 20
 
-    def cut(self, height: int, row_bytes: int) -> Iterator[tuple[int, int]]:
+    def cut(self, height: int, row_bytes: int, budget: Optional[int] = None) -> Iterator[tuple[int, int]]:
         """Yield first and last row (excluded) of each strip of a picture of ``height`` rows."""
+        budget = self.budget if budget is None else budget
         step = height
-        if self.budget:
-            step = max(self.budget // max(row_bytes, 1) // ROW_STEP * ROW_STEP, ROW_STEP)
+        if budget:
+            step = max(budget // max(row_bytes, 1) // ROW_STEP * ROW_STEP, ROW_STEP)
         for first in range(0, height, step):
             yield first, min(first + step, height)
 
     def smaller(self) -> Strips:
         """Return strips of a quarter of the size, for a second try when memory ran out."""
-        return Strips(max(self.budget // 4, 1 << 20), self.folder)
+        budget = (self.budget or DEFAULT_BUDGET * 4) // 4
+        return Strips(max(budget, 1 << 20), self.folder, max(self.head // 4, 1 << 20))
 
 
 WHOLE = Strips()

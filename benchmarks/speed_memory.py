@@ -1,0 +1,132 @@
+"""Peak memory against picture size: fits the coefficients of `fbamatte.models.memory`.
+
+    python benchmarks/speed_memory.py [--device cpu] [--precision fp32 bf16] [--json FILE] [--plot FILE]
+
+Each point is a process of its own: it computes a tiny picture first, so that libraries and packed
+weights are there, and then reports how far the resident set (CPU) or the allocator (CUDA) rose.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from speed_cases import estimator, picture
+
+from fbamatte.models import memory
+from fbamatte.models.tiles import DEFAULT_BUDGET, WHOLE, Strips
+
+SIZES = ("384x512", "640x800", "1080x1920")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--precision", nargs="+", default=["bf16", "fp32"])
+    parser.add_argument("--mode", nargs="+", default=["strips", "whole"])
+    parser.add_argument("--size", nargs="+", default=SIZES, metavar="HxW")
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.here:
+        print(json.dumps(measure(options.device, options.precision[0], options.mode[0], options.size[0])))
+        return
+    rows = []
+    for precision in options.precision:
+        for mode in options.mode:
+            for size in options.size:
+                rows.append(in_a_process(options.device, precision, mode, size))
+                print(json.dumps(rows[-1]), flush=True)
+    fits = fit(rows)
+    print(json.dumps(fits, indent=1))
+    if options.json:
+        options.json.write_text(json.dumps({"points": rows, "fits": fits}, indent=1))
+    if options.plot:
+        draw(rows, options.plot)
+
+
+def in_a_process(device: str, precision: str, mode: str, size: str) -> dict[str, object]:
+    how = ["--here", "--device", device, "--precision", precision, "--mode", mode, "--size", size]
+    done = subprocess.run([sys.executable, __file__, *how], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def measure(device: str, precision: str, mode: str, size: str) -> dict[str, object]:
+    height, width = (int(side) for side in size.split("x"))
+    model = estimator(device, precision)
+    model.estimate(*picture(64, 64))
+    image, trimap = picture(height, width)
+    strips = WHOLE if mode == "whole" else Strips(DEFAULT_BUDGET if device == "cpu" else DEFAULT_BUDGET * 16)
+    before = start(device)
+    started = time.monotonic()
+    model.estimate(image, trimap, strips)
+    seconds = time.monotonic() - started
+    peak = torch.cuda.max_memory_allocated(device) - before if device != "cpu" else resident("VmHWM") - before
+    pixels = height * width
+    return {
+        "device": device, "precision": precision, "mode": mode, "height": height, "width": width, "pixels": pixels,
+        "bytes": peak, "process_bytes": resident("VmHWM"), "seconds": round(seconds, 2),
+        "predicted_over_actual": round(memory.cost(device, precision, mode).of(pixels) / max(peak, 1), 3),
+    }  # fmt: skip
+
+
+def start(device: str) -> int:
+    """Forget the peak so far and return what is in use now."""
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats(device)
+        return int(torch.cuda.memory_allocated(device))
+    Path("/proc/self/clear_refs").write_text("5")
+    return resident("VmRSS")
+
+
+def resident(what: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[what].split()[0]) * 1024
+
+
+def fit(rows: list[dict[str, object]]) -> dict[str, dict[str, float]]:
+    """Return constant and bytes per pixel, least squares of the relative error."""
+    found = {}
+    for key in sorted({(row["device"], row["precision"], row["mode"]) for row in rows}):
+        points = [row for row in rows if (row["device"], row["precision"], row["mode"]) == key]
+        pixels, used = (np.array([float(row[name]) for row in points]) for name in ("pixels", "bytes"))
+        if len(points) < 2:
+            continue
+        matrix = np.stack([1 / used, pixels / used], axis=1)
+        constant, slope = np.linalg.lstsq(matrix, np.ones(len(points)), rcond=None)[0]
+        ratios = (constant + slope * pixels) / used
+        found["/".join(map(str, key))] = {
+            "constant": round(float(constant)), "per_pixel": round(float(slope), 1),
+            "worst_ratio": round(float(np.maximum(ratios, 1 / ratios).max()), 3),
+        }  # fmt: skip
+    return found
+
+
+def draw(rows: list[dict[str, object]], path: Path) -> None:
+    import matplotlib as mpl  # noqa: PLC0415 - only a plot needs it
+
+    mpl.use("Agg")
+    from matplotlib import pyplot  # noqa: PLC0415
+
+    figure, axes = pyplot.subplots(figsize=(7, 4.5))
+    for precision, mode in sorted({(str(row["precision"]), str(row["mode"])) for row in rows}):
+        points = sorted(
+            (float(r["pixels"]), float(r["bytes"])) for r in rows if (r["precision"], r["mode"]) == (precision, mode)
+        )
+        axes.plot([p / 1e6 for p, _ in points], [b / 1e9 for _, b in points], "o-", label=f"{precision}, {mode}")
+    axes.set(xlabel="megapixels", ylabel="peak GB above the loaded model", xlim=0, ylim=0)
+    axes.legend()
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""What a picture will take is known before; what does not fit is tried once more, then refused by name."""
+
+import numpy as np
+import pytest
+import torch
+
+from fbamatte.errors import ResourceError
+from fbamatte.models import fba, memory
+from fbamatte.models.base import ModelInfo
+from fbamatte.models.tiles import WHOLE
+
+INFO = ModelInfo("narrow", "", "", True, "", 0, "")
+
+
+@pytest.fixture
+def model(narrow):
+    return fba.NetworkEstimator(narrow.fold(), INFO, "fp32", torch.float32)
+
+
+def picture(height=48, width=64):
+    trimap = np.full((height, width), 0.5, np.float32)
+    trimap[:, :9], trimap[:, -9:] = 0, 1
+    return np.random.default_rng(0).random((height, width, 3), np.float32), trimap
+
+
+@pytest.mark.parametrize(
+    ("free", "kind"), [(64e9, "whole"), (1.6e9, "strips"), (1.3e9, "files")], ids=["plenty", "little", "hardly any"]
+)
+def test_the_plan_follows_the_memory_there_is(monkeypatch, free, kind):
+    monkeypatch.setattr(memory, "available", lambda _: free)
+    monkeypatch.setattr(memory, "COSTS", {
+        ("cpu", "fp32", "whole"): memory.Cost(0, 900), ("cpu", "fp32", "strips"): memory.Cost(0, 500),
+    })  # fmt: skip
+    monkeypatch.setattr(memory, "FILES", memory.Cost(0, 80))
+    strips = memory.plan(1080, 1920 if kind != "files" else 3000, "cpu", "fp32")
+    assert kind == ("files" if strips.folder else "strips" if strips.budget else "whole")
+
+
+def test_what_fits_in_no_way_is_refused_with_both_figures(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda _: 1e8)
+    with pytest.raises(ResourceError, match=r"7680×4320 takes .* GB on cpu in fp32, but 0\.1 GB"):
+        memory.plan(4320, 7680, "cpu", "fp32")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_uhd_on_a_cpu_is_planned_below_six_gigabytes(monkeypatch, precision):
+    monkeypatch.setattr(memory, "available", lambda _: 1e12)
+    mode = "strips" if memory.plan(2160, 3840, "cpu", precision).budget else "whole"
+    assert memory.cost("cpu", precision, mode).of(2160 * 3840) < 6e9
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA"), RuntimeError("not enough memory: you")]
+)
+def test_out_of_memory_is_tried_once_more_in_smaller_strips(model, monkeypatch, error):
+    network, tried = model._network, []
+
+    def scarce(planes, strips):
+        tried.append(strips)
+        if len(tried) == 1:
+            raise error
+        return network(planes, strips)
+
+    expected = model.estimate(*picture()).alpha
+    model._network = scarce
+    assert np.abs(model.estimate(*picture()).alpha - expected).max() < 1e-3
+    assert tried[0] == WHOLE
+    assert tried[1].budget > 0
+
+
+def test_out_of_memory_twice_is_an_error_that_names_the_size(model):
+    def never(planes, strips):
+        raise MemoryError
+
+    model._network = never
+    with pytest.raises(ResourceError, match=r"64×48 pixels with narrow on cpu"):
+        model.estimate(*picture())
+
+
+def test_another_runtime_error_is_not_taken_for_memory(model):
+    def broken(planes, strips):
+        raise RuntimeError("shapes differ")
+
+    model._network = broken
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        model.estimate(*picture())
