@@ -1,5 +1,6 @@
 import argparse
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -63,3 +64,9 @@ def test_the_flag_for_tests_is_not_advertised():
     parser = argparse.ArgumentParser()
     add_flags(parser, ServerSettings)
     assert "testing" not in parser.format_help()
+
+
+def test_every_flag_is_explained():
+    page = (Path(__file__).parents[2] / "docs" / "server.md").read_text()
+    flags = {"--" + field.name.replace("_", "-") for field in dataclasses.fields(ServerSettings)} - {"--testing"}
+    assert {flag for flag in flags if f"{flag}`" not in page and f"{flag} " not in page} == set()

@@ -5,10 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import threading
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fbamatte.errors import UsageError
 from fbamatte.serving.settings import ServerSettings
@@ -42,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     return _serve(settings)
 
 
-def _serve(settings: ServerSettings) -> int:
+def _serve(settings: ServerSettings) -> NoReturn:
     from fbamatte.serving import log
     from fbamatte.serving.catalogue import Catalogue
     from fbamatte.serving.server import Server
@@ -56,13 +55,17 @@ def _serve(settings: ServerSettings) -> int:
         extra = Sources()
     server = Server(settings, Catalogue.of_registry(settings.model, extra))
     server.handle_signals()
-    code = server.run()
-    if any(thread.name.startswith(("lane-", "device-")) for thread in threading.enumerate()):
-        # A computation that cannot be interrupted would be torn apart by the interpreter's end.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+    _exit(server.run())
+
+
+def _exit(code: int) -> NoReturn:
+    """End the process now that all is closed.
+
+    The interpreter would take seconds to unload torch, and tear apart a computation that cannot be interrupted.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _detach(settings: ServerSettings) -> int:

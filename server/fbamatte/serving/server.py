@@ -113,6 +113,7 @@ class Server:
         if self._status:
             self._status.start()
         self._warm_up()
+        self._heap.settle()
         self.scheduler.start()
 
     def _serve(self) -> None:
@@ -149,6 +150,7 @@ class Server:
             self._status.stop()
         if self._tracer and not self._at_once.is_set():
             self._tracer.close()
+        self._heap.close()
         if self.settings.ready_file:
             process.remove_own(Path(self.settings.ready_file))
         _log.info("stopped")

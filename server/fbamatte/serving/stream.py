@@ -117,6 +117,7 @@ class MatteStream:
         try:
             for request in requests:
                 self._take(request)
+                del request  # else gRPC's error, a cycle of its own, would keep a mebibyte until it is collected
                 if not self._frames.takes_more:
                     return
             for frame in self._frames.all():
