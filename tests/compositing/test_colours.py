@@ -46,7 +46,19 @@ def test_known_pixels_are_exact_and_the_rest_recomposes():
     foreground, background = colours(plate, alpha)
     assert np.array_equal(foreground[alpha == 1], plate[alpha == 1])
     assert np.array_equal(background[alpha == 0], plate[alpha == 0])
-    assert recomposition_error(plate, alpha, foreground, background).max() < 1e-5
+    both_seen = (alpha >= 0.1) & (alpha <= 0.9)
+    assert both_seen.mean() > 0.02
+    assert recomposition_error(plate, alpha, foreground, background)[both_seen].max() < 1e-5
+
+
+def test_a_layer_that_is_hardly_seen_is_what_is_around_it():
+    """Noise of the plate is a hundred times that in a layer with one per cent of it."""
+    plate, alpha, _, _ = plate_of(20, 3)
+    plate = plate + np.random.default_rng(0).normal(0, 0.05, plate.shape).astype(np.float32)
+    foreground, _ = colours(plate, alpha)
+    seen, faint = alpha >= 0.1, alpha < 0.02
+    assert foreground[faint].min() > foreground[seen].min() - 0.5
+    assert foreground[faint].max() < foreground[seen].max() + 0.5
 
 
 def test_gain_and_offset_go_through():

@@ -23,6 +23,7 @@ STEPS, MOST_STEPS = 40, 160  # of conjugate gradients: at full resolution, twice
 TRUST = 0.05  # what a coarser level weighs where a finer one has something to say itself
 HOLD = 1e-3  # weight of the coarser level's colours, relative to the membrane
 CLOSING = 2  # in blocks of 4×4 pixels: how far gaps without alpha are bridged
+FAINT = 0.1  # below this share of the plate a layer is taken from its surroundings, gradually
 SURE = 0.999  # from this alpha on, and below one minus it, the plate shows one layer alone
 
 
@@ -57,8 +58,9 @@ def colours(plate: Plane, alpha: Plane, *, unknown: NDArray[np.bool_] | None = N
     Returns
     -------
     foreground, background : ndarray, shape (H, W, 3)
-        Scene-linear, unbounded. F is C where alpha is 1, B is C where alpha is 0. Elsewhere αF + (1−α)B is C but for
-        rounding. F where alpha is 0 and B where alpha is 1 continue what is beside them.
+        Scene-linear, unbounded. F is C where alpha is 1, B is C where alpha is 0. Between 0.1 and
+        0.9 αF + (1−α)B is C but for rounding. Below that F fades into a continuation of what is beside it, above B
+        does, so that neither runs away where it is hardly seen.
 
     Notes
     -----
@@ -151,7 +153,22 @@ class _Solver:
             held_b = np.where(status & kernels.BACKGROUND, shown_b + np.float32(1e-3), np.float32(0))
         self.extend(f, held_f)
         self.extend(b, held_b)
+        self._settle(f, levels[0].alpha)
+        self._settle(b, 1 - levels[0].alpha)
         return f, b
+
+    def _settle(self, layer: Plane, share: Array) -> None:
+        """Blend a layer into its smooth surroundings where it is hardly seen, in place.
+
+        There a small error of the plate is a large one of the layer, and second differences run away.
+        """
+        surroundings = layer.copy()
+        self.extend(surroundings, np.where(share >= FAINT, share, np.float32(0)))
+        seen = np.minimum(share / np.float32(FAINT), 1)
+        seen = (seen * seen * (3 - 2 * seen)).astype(np.float32)[..., None]
+        layer -= surroundings
+        layer *= seen
+        layer += surroundings
 
     def extend(self, picture: Plane, weight: Array) -> None:
         """Fill the pixels without weight from those around, in place; without any weight nothing changes."""
