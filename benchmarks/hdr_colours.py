@@ -155,9 +155,7 @@ def smooth_table() -> None:
 
 
 def photograph_table() -> None:
-    print(
-        "Photographs over photographs, grain 0.01: mean |αF − αF*| ×100 where mixed; relative error of F, %, 0.05<α<0.95"
-    )
+    print("Photographs, grain 0.01: 100 × mean |αF − αF*| where mixed; relative error of F, %, 0.05<α<0.95")
     cases: dict[str, list[Case]] = {}
     for kind, case in photographs():
         cases.setdefault(kind, []).append(case)
