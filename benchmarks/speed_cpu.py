@@ -1,6 +1,6 @@
 """Seconds and error of one picture on a CPU, against plain eager float32 of the same network in the same process.
 
-    python benchmarks/speed_cpu.py [--size 640x800] [--repeat 3] [--threads 2] [--model FILE] [--json FILE] [--plot FILE]
+    python benchmarks/speed_cpu.py [--size 640x800] [--repeat 3] [--threads 2] [--model FILE] [--json FILE]
 
 The methods take turns; of each, the fastest wall-clock and the least processor time count (the latter,
 with one thread, means something on a busy machine too). Without ``--model`` the weights are synthetic:

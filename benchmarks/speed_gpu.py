@@ -1,4 +1,4 @@
-"""Seconds, bytes and error of one picture on a GPU, against plain eager float32 of the same network in the same process.
+"""Seconds, bytes and error of one picture on a GPU, against plain eager float32 in the same process.
 
     python benchmarks/speed_gpu.py [--device cuda:0] [--size 1080x1920 ...] [--json FILE] [--plot FILE]
 
