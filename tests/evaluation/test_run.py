@@ -102,6 +102,18 @@ def test_baselines_answer_like_any_estimator(name):
     assert estimate.foreground.shape == estimate.background.shape == image.shape
 
 
+def test_a_baseline_keeps_its_own_colours_in_linear_light():
+    shot = open_dataset("procedural", "1@64").load("fur-0001")
+    errors = {}
+    for name in ("pymatting-cf", "pymatting-cf+cf"):
+        figures, _ = measure(shot, load_model(name))
+        assert figures["recomposition"] < 1e-5
+        errors[name] = figures["mse"], figures["foreground_error"]
+    # The same alpha with colours of another method.
+    assert errors["pymatting-cf"][0] == errors["pymatting-cf+cf"][0]
+    assert errors["pymatting-cf"][1] != errors["pymatting-cf+cf"][1]
+
+
 def test_names_that_are_no_baselines_go_to_the_registry():
     assert baseline_parts("closed-form") is None
     assert baseline_parts("pymatting-deep") is None
