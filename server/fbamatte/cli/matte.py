@@ -47,6 +47,11 @@ def run(options: argparse.Namespace) -> int:
     job = plan(settings)
     _check_report(settings)
     progress = progress_for(settings.told)
+    if settings.engine == "ray":
+        from fbamatte.farm.ray_batch import RayBatch
+
+        with RayBatch(job, settings, progress) as batch:
+            return _reported(settings, batch.job, batch.model, batch, progress)
     with _matte_verb(settings) as (matte, model):
         from fbamatte.farm.batch import Batch
         from fbamatte.farm.plan import fingerprint

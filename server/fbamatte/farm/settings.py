@@ -45,6 +45,13 @@ class MatteSettings:
     tta: bool = option(False, "ask the estimator about turned, mirrored and scaled views too, and average: slow")
     server: str = option("", "matte on this server: HOST:PORT or unix:PATH, several with commas", metavar="ADDRESS")
     token: str = option("", "token for the server", secret=True)
+    engine: Literal["local", "ray"] = option("local", "matte in this process, or on the machines of a Ray cluster")
+    address: str = option(
+        "", "of the Ray cluster; auto: the one that this machine is in (default: start one here)", metavar="ADDRESS"
+    )
+    workers: int = option(
+        0, "estimators on the Ray cluster (default: one for each GPU, else for each machine)", metavar="N"
+    )
     existing: Literal["skip", "overwrite", "error"] = option(
         "skip", "frames that are there already: skip those that are whole, of these inputs and settings"
     )
@@ -67,6 +74,10 @@ class MatteSettings:
             raise UsageError("give either --frames or --start and --end, not both")
         if self.retries < 0:
             raise UsageError(f"--retries {self.retries}: needed 0 or more")
+        if self.workers < 0:
+            raise UsageError(f"--workers {self.workers}: needed 0 or more")
+        if self.server and self.engine == "ray":
+            raise UsageError("--engine ray and --server exclude each other: which of them is to matte?")
         if self.report and not self.report.lower().endswith((".html", ".json")):
             raise UsageError(f"--report {self.report}: a name that ends in .html or .json")
         if self.server and self.tta:

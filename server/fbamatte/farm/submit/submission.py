@@ -77,6 +77,8 @@ class Submission:
         """
         if matte.report:
             raise UsageError("--report: every task would write over it; run `fbamatte matte --report` on the whole")
+        if matte.engine != "local":
+            raise UsageError("--engine ray is a farm of its own: it takes the whole job, not one task of another farm")
         if submit.comp and not Path(submit.comp).is_file():
             raise UsageError(f"--comp {submit.comp}: no such script")
         paths: dict[str, Any] = {name: _absolute(getattr(matte, name)) for name in _path_fields(matte)}
