@@ -36,7 +36,8 @@ class Cost:
 
 
 # `benchmarks/speed_memory.py` measures and fits these. In strips on a CPU: through two pictures each, of
-# 0.2 and 0.5 megapixels in fp32, of 0.5 and 2.1 in bf16. Whole, and on every other device: counted from the layers' shapes, not measured yet.
+# 0.2 and 0.5 megapixels in fp32, of 0.5 and 2.1 in bf16. Whole, and on every other
+# device: counted from the layers' shapes, not measured yet.
 COSTS = {
     ("cpu", "fp32", "whole"): Cost(100e6, 700),
     ("cpu", "bf16", "whole"): Cost(100e6, 400),
