@@ -94,6 +94,20 @@ class MatteSettings:
         return "overwrite" if self.overwrite else self.existing
 
 
+@dataclass(frozen=True)
+class RaySettings:
+    """How a server is spread over a cluster."""
+
+    engine: str = option(
+        "local", "serve from this process, or from the machines of a Ray cluster", choices=("local", "ray")
+    )
+    address: str = option(
+        "", "of the Ray cluster; auto: the one that this machine is in (default: start one here)", metavar="ADDRESS"
+    )
+    replicas: int = option(0, "most replicas on the cluster, one for each GPU (default: as many as GPUs)", metavar="N")
+    proxies: str = option("every", "take calls on every machine, or on the head alone", choices=("every", "head"))
+
+
 def to_flags(settings: MatteSettings, without: Collection[str] = ()) -> list[str]:
     """Return the arguments of ``fbamatte matte`` that give these settings, defaults and secrets left out.
 
