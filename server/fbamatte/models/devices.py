@@ -42,7 +42,8 @@ def available_devices() -> list[str]:
 def resolve_precision(precision: str, device: torch.device) -> tuple[str, torch.dtype]:
     """Return a precision's name and type.
 
-    ``auto`` is fp16 on CUDA, bf16 on a CPU that computes with it (AMX or AVX512-BF16), else fp32.
+    ``auto`` is fp32 everywhere: what fewer bits do to alpha has only been seen on synthetic weights, which magnify
+    rounding; ``benchmarks/speed_cpu.py --model FILE`` measures it on trained ones.
 
     Raises
     ------
@@ -51,19 +52,7 @@ def resolve_precision(precision: str, device: torch.device) -> tuple[str, torch.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}; use {', '.join(PRECISIONS)}")
-    name = _best(device) if precision == "auto" else precision
+    name = "fp32" if precision == "auto" else precision
     if name == "fp16" and device.type == "cpu":
         raise UsageError("fp16 is for GPUs; use bf16 or fp32 on the CPU")
     return name, _TYPES[name]
-
-
-def _best(device: torch.device) -> str:
-    if device.type == "cuda":
-        return "fp16"
-    return "bf16" if device.type == "cpu" and has_bf16() else "fp32"
-
-
-def has_bf16() -> bool:
-    """Whether this CPU multiplies bf16 in hardware: AMX or AVX512-BF16."""
-    checks = (getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"))
-    return any(check is not None and check() for check in checks)

@@ -12,6 +12,9 @@ from fbamatte.models.fast_maps import FeatureMap, Place, Rows
 from fbamatte.models.layers import WSConv2d, standardised
 from fbamatte.models.tiles import Strips
 
+# Whether this build of torch can keep weights in oneDNN's own layout; those for other processors cannot.
+PACKS = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
+
 
 class Convolution:
     """A convolution of a network, ready to be applied to strips.
@@ -49,7 +52,7 @@ class Convolution:
         if x.dtype == torch.bfloat16 and x.shape[3] <= self.stride > 1:
             # oneDNN 3.12 gives wrong numbers, NaN among them, for a strided bf16 convolution one column wide
             return self._wide(x, padding)
-        if x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16):
+        if PACKS and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16):
             return self._on_cpu(x, padding)
         return functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation)
 
