@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import importlib.util
 import os
 import signal
 import sys
@@ -15,9 +14,7 @@ from typing import NoReturn, Optional
 from fbamatte import __version__
 from fbamatte.errors import CancelledError, FbaMatteError
 
-VERBS = tuple(
-    v for v in ("matte", "serve", "submit", "models", "evaluate", "doctor") if importlib.util.find_spec(f"fbamatte.cli.{v}")
-)
+VERBS = ("matte", "serve", "models", "submit", "evaluate", "train", "doctor")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -13,7 +13,9 @@ from fbamatte.models.layers import WSConv2d, standardised
 from fbamatte.models.tiles import Strips
 
 # Whether this build of torch can keep weights in oneDNN's own layout; those for other processors cannot.
-PACKS = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_reorder_convolution_weight")
+PACKS = torch.backends.mkldnn.is_available() and hasattr(  # type: ignore[no-untyped-call]  # torch ships it untyped
+    torch.ops.mkldnn, "_reorder_convolution_weight"
+)
 
 
 class Convolution:
