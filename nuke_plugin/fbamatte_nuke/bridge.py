@@ -107,6 +107,8 @@ class Bridge:
                 stderr=self._log,
                 env=environment,
                 encoding="utf-8",
+                # On Windows a console would open.
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
             )
         except OSError as error:
             raise Problem(

@@ -11,9 +11,13 @@ from typing import Optional
 
 import nuke
 from fbamatte_nuke import exrfile, host
-from fbamatte_nuke.node import FbaNode
+from fbamatte_nuke.node import FbaNode, unrecorded
 from fbamatte_nuke.problems import Cancelled, Problem, from_os
 
+UNUSED = "fba-export.exr"
+"""The file name of the inner Writes while nothing is exported."""
+# What is read back here must be so, whatever has been done to the Writes.
+_FORMAT = {"PlateOut": {"datatype": "32 bit float"}, "TrimapOut": {"datatype": "16 bit half", "compression": "none"}}
 _CANCEL_WORDS = ("cancelled", "canceled", "aborted")
 
 
@@ -89,17 +93,19 @@ def export_frame(node: FbaNode, frame: int, view: str, folder: Path, label: str)
 def _writing(node: FbaNode, targets: dict[str, Path]) -> Iterator[list[nuke.Node]]:
     """Enable the inner Writes for the time of one export, outside the undo history."""
     writes = [node.inner(name) for name in targets]
-    nuke.Undo.disable()
-    try:
-        for write, target in zip(writes, targets.values()):
-            write["file"].setValue(target.as_posix())
-            write["disable"].setValue(False)
-        yield writes
-    finally:
-        for write in writes:
-            write["disable"].setValue(True)
-            write["file"].setValue("")
-        nuke.Undo.enable()
+    with unrecorded():
+        try:
+            for write, (name, target) in zip(writes, targets.items()):
+                write["file"].setValue(target.as_posix())
+                for knob, value in _FORMAT[name].items():
+                    write[knob].setValue(value)
+                write["disable"].setValue(False)
+            yield writes
+        finally:
+            for write in writes:
+                write["disable"].setValue(True)
+                # Still an EXR by its name: Nuke makes a Write's knobs by the kind of file.
+                write["file"].setValue(UNUSED)
 
 
 def _render(write: nuke.Node, frame: int, view: str, label: str) -> None:

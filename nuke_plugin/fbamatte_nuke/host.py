@@ -76,6 +76,11 @@ def execute(node: nuke.Node, frame: int, view: str) -> None:
         raise
 
 
+def is_gone(error: BaseException) -> bool:
+    """Whether Nuke says that a node is no more: it was deleted, or its script closed."""
+    return isinstance(error, ValueError) and "not attached" in str(error)
+
+
 class Busy(RuntimeError):  # noqa: N818 - a state of Nuke, not an error of anybody's
     """Nuke is rendering something else."""
 
@@ -104,5 +109,7 @@ def _capture(
 def _printed(function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
     try:
         function(*arguments)
-    except Exception:
+    except Exception as error:
+        if is_gone(error):
+            return
         nuke.tprint(f"FBA: {traceback.format_exc()}")

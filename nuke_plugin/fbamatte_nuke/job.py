@@ -46,6 +46,8 @@ class Outcome:
         The problem that ended the whole range early; empty where none did.
     current : Task, optional
         What is in hand.
+    stage : str
+        Where it is: exporting, sending, queued, decoding, estimating, encoding, or waiting to be sent again.
     """
 
     state: str = "waiting"
@@ -55,6 +57,7 @@ class Outcome:
     stopped_by: str = ""
     exit_code: int = 0
     current: Optional[Task] = None
+    stage: str = ""
 
     @property
     def ended(self) -> int:
@@ -123,7 +126,7 @@ class Job:
         try:
             ended = self._run(progress, scratch)
         finally:
-            self.outcome.current = None
+            self.outcome.current, self.outcome.stage = None, ""
             shutil.rmtree(scratch, ignore_errors=True)
             progress.close()
             host.post(show.refresh, self.node, False, self.target)
@@ -161,15 +164,21 @@ class Job:
                 self._show(task)
                 return None
             self._matte(task, scratch, progress)
-        except Problem as problem:
-            return problem
-        except OSError as error:
-            return from_os(error, f"{self.label(task)}: keeping it")
-        except Exception as error:  # whatever it is, the range must not end without a word
-            return Problem(f"{self.label(task)}: {type(error).__name__}: {error}", "This is a fault of the plug-in")
+        except Exception as error:
+            # Whatever it is, the range must not end without a word.
+            return self._problem(error, task)
         self.outcome.finished.append(task)
         self._show(task, new=True)
         return None
+
+    def _problem(self, error: Exception, task: Task) -> Problem:
+        if isinstance(error, Problem):
+            return error
+        if isinstance(error, OSError):
+            return from_os(error, f"{self.label(task)}: keeping it")
+        if host.is_gone(error):
+            return Problem(f"{self.name} is no more, so its range ends here", fatal=True)
+        return Problem(f"{self.label(task)}: {type(error).__name__}: {error}", "This is a fault of the plug-in")
 
     def _show(self, task: Task, new: bool = False) -> None:
         if new or self._shown != self.target.folder:
@@ -190,6 +199,7 @@ class Job:
 
     def _matte(self, task: Task, scratch: Path, progress: Progress) -> None:
         label = self.label(task)
+        self.outcome.stage = "exporting"
         files, exported = host.patiently(_export, self.node, task, scratch, label, stopped=self.cancelling.is_set)
         part = self.target.part(task.view, task.frame)
         try:
@@ -207,13 +217,20 @@ class Job:
                 label,
                 self.settings,
             )
-            answer = self.transport.matte(request, lambda: self.cancelling.is_set() or progress.cancelled())
+            answer = self.transport.matte(request, lambda: self._stopped(progress), self._note_stage)
             self.target.commit(task.view, task.frame, files=files, **answer)
         except UnreadableExr as error:
             raise Problem(f"{label}: the server's answer is damaged: {error}", "Render it again") from error
         finally:
             exported.remove()
             part.unlink(missing_ok=True)
+
+    def _stopped(self, progress: Progress) -> bool:
+        """Whether to give the frame in hand up; asked a few times a second, on a thread of its own."""
+        return self.cancelling.is_set() or progress.cancelled(self.outcome.stage)
+
+    def _note_stage(self, stage: str, _: float) -> None:
+        self.outcome.stage = stage
 
     def _note_failure(self, task: Task, problem: Problem) -> None:
         self.outcome.failed[task] = str(problem)

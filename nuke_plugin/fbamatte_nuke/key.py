@@ -144,5 +144,13 @@ def _knobs(node: nuke.Node) -> list[str]:
     lines = []
     for name, knob in sorted(node.knobs().items()):
         if name not in _COSMETIC and knob.Class() not in _SAYS_NOTHING:
-            lines.append(f" {name} {knob.toScript()}")
+            lines.append(f" {name} {_spelled(knob)}")
     return lines
+
+
+def _spelled(knob: nuke.Knob) -> str:
+    try:
+        return knob.toScript()
+    except Exception as error:
+        # Some plug-in's knob that cannot be saved has no say in the key, and must not keep a matte from being made.
+        return type(error).__name__

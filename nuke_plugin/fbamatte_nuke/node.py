@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -49,6 +50,16 @@ def find(name: str) -> FbaNode:
         names = ", ".join(found.name for found in find_all()) or "none"
         raise Problem(f"{name} is no FBA node of this script", f"Its FBA nodes: {names}", fatal=True)
     return FbaNode(node)  # type: ignore[arg-type]  # is_fba has made sure
+
+
+@contextlib.contextmanager
+def unrecorded() -> Iterator[None]:
+    """Change knobs without a trace in the artist's undo history."""
+    nuke.Undo.disable()
+    try:
+        yield
+    finally:
+        nuke.Undo.enable()
 
 
 class FbaNode:

@@ -28,6 +28,7 @@ class Progress:
         self._cancel = cancel
         self._task: Optional[Any] = None
         self._polled = 0.0
+        self._message = ""
 
     def step(self, done: int, total: int, message: str) -> bool:
         """Show that ``done`` of ``total`` are done; return whether to go on."""
@@ -35,12 +36,15 @@ class Progress:
             host.call(self._show, 100 * done // max(1, total), f"{message}   {done} of {total} done")
         return not self._cancel.is_set()
 
-    def cancelled(self) -> bool:
-        """Whether the user has pressed the button; asks Nuke a few times a second at most. From any thread."""
+    def cancelled(self, stage: str = "") -> bool:
+        """Whether the user has pressed the button; ``stage`` is shown meanwhile. From any thread.
+
+        Nuke is asked a few times a second at most.
+        """
         now = time.monotonic()
         if nuke.GUI and not self._cancel.is_set() and now - self._polled > _POLL_SECONDS:
             self._polled = now
-            host.call(self._poll)
+            host.call(self._poll, stage)
         return self._cancel.is_set()
 
     def close(self) -> None:
@@ -51,12 +55,17 @@ class Progress:
     def _show(self, percent: int, message: str) -> None:
         if self._task is None:
             self._task = nuke.ProgressTask(self._title)
+        self._message = message
         self._task.setMessage(message)
         self._task.setProgress(percent)
         self._poll()
 
-    def _poll(self) -> None:
-        if self._task is not None and self._task.isCancelled():
+    def _poll(self, stage: str = "") -> None:
+        if self._task is None:
+            return
+        if stage:
+            self._task.setMessage(f"{self._message}   {stage}")
+        if self._task.isCancelled():
             self._cancel.set()
 
     def _drop(self) -> None:

@@ -6,12 +6,17 @@ from typing import Optional
 
 import nuke
 from fbamatte_nuke import cache, survey
-from fbamatte_nuke.node import FbaNode
+from fbamatte_nuke.node import FbaNode, unrecorded
 from fbamatte_nuke.problems import Problem
 
 
 def show_frame(node: FbaNode, run: cache.Run, frame: int) -> None:
     """Let the node show ``run``, which has just got ``frame``."""
+    with unrecorded():
+        _show_frame(node, run, frame)
+
+
+def _show_frame(node: FbaNode, run: cache.Run, frame: int) -> None:
     first_ever = not node.value("has_result")
     same_run = node.text("run_folder") == run.folder.as_posix()
     first = min(frame, int(node.value("cached_first"))) if same_run and not first_ever else None
@@ -68,6 +73,7 @@ def refresh(node: FbaNode, thorough: bool = False, run: Optional[cache.Run] = No
 
 def say(node: FbaNode, text: str, line: Optional[str] = None) -> None:
     """Write ``text`` as the node's status and ``line``, or its beginning, under the node's name."""
-    node.assign("status", text)
     short = line if line is not None else text
-    node.assign("status_line", short if len(short) <= 80 else short[:77] + "...")
+    with unrecorded():
+        node.assign("status", text)
+        node.assign("status_line", short if len(short) <= 80 else short[:77] + "...")

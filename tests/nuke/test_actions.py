@@ -285,3 +285,37 @@ def test_menu_renders_what_is_selected(node: Any) -> None:
     runtime.drain()
     menus.check_all()
     assert node["status"].value() == "cached 1001-1003"
+
+
+def test_server_address_from_knob_then_environment_then_preferences(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fbamatte_nuke import preferences
+    from fbamatte_nuke.node import FbaNode
+
+    wrapped = FbaNode(node)
+    node["server"].setValue("knob:1")
+    preferences.save(server="file:3")
+    monkeypatch.setenv("FBAMATTE_SERVER", "variable:2")
+    assert wrapped.server() == "knob:1"
+    node["server"].setValue("")
+    assert wrapped.server() == "variable:2"
+    monkeypatch.delenv("FBAMATTE_SERVER")
+    assert wrapped.server() == "file:3"
+    preferences.save(server=preferences.DEFAULT_SERVER)
+    assert wrapped.server() == "localhost:50051"
+
+
+def test_status_and_results_leave_no_trace_in_the_undo_history(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nuke_standin import knobs, runtime
+
+    recorded = []
+    real = knobs.Knob._changed
+
+    def noted(knob: Any) -> None:
+        if not runtime.state.undo_disabled:
+            recorded.append(knob._name)
+        real(knob)
+
+    monkeypatch.setattr(knobs.Knob, "_changed", noted)
+    press(node, "render_range")
+    assert recorded == []
+    assert runtime.state.undo_disabled == 0

@@ -193,7 +193,7 @@ def test_writes_are_off_and_reads_are_raw_and_local(parsed: dict[str, list[list[
     for name in ("PlateOut", "TrimapOut"):
         assert found[name]["disable"] == "true"
         assert found[name]["raw"] == "true"
-        assert found[name]["file"] == ""
+        assert found[name]["file"] == "fba-export.exr"
     assert found["PlateOut"]["metadata"] == "all metadata"
     read = found["Cache"]
     expected = {"raw": "true", "localizationPolicy": "off", "on_error": "error", "before": "black", "after": "black"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -46,7 +47,18 @@ def fixture_window(app: Any) -> Iterator[Any]:
     window.show()
     app.processEvents()
     yield window
+    put_away(app, window)
+
+
+def put_away(app: Any, window: Any) -> None:
+    """Delete a window on this thread; collected later, on some other, it would take the process with it."""
+    from fbamatte_nuke.panel.qt import QtCore
+
     window.close()
+    window.deleteLater()
+    app.sendPostedEvents(None, QtCore.QEvent.Type.DeferredDelete)
+    app.processEvents()
+    gc.collect()
 
 
 def test_health_models_licences_queue_cache_and_errors_are_on_it(window: Any) -> None:
@@ -155,6 +167,29 @@ def test_rows_stay_while_only_their_state_changes(window: Any) -> None:
     assert not window.errors_title.isVisible()
 
 
+def test_a_window_is_gone_as_soon_as_nobody_holds_it(app: Any) -> None:
+    """Without the collector, which runs on any thread."""
+    import weakref
+
+    from nuke_standin import shots
+
+    from fbamatte_nuke.panel.window import Window
+
+    gc.collect()
+    gc.disable()
+    try:
+        window = Window(shots.Canned(shots.WORKING))
+        window.show()
+        app.processEvents()
+        window.show_state(shots.EMPTY)
+        window.close()
+        gone = weakref.ref(window)
+        del window
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 @pytest.fixture(name="session")
 def fixture_session(
     begin: Callable[..., Any], app: Any, tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch
@@ -169,7 +204,7 @@ def fixture_session(
     panel = fbamatte_nuke.panel.Panel()
     panel.show()
     yield node, panel
-    panel.close()
+    put_away(app, panel)
 
 
 def until(app: Any, panel: Any, condition: Callable[[], bool], seconds: float = 15.0) -> None:
@@ -199,7 +234,7 @@ def test_a_whole_job_from_the_panel(app: Any, session: tuple[Any, Any], server: 
     row = panel.nodes.rows()[0]
     assert row.words.full_text() == "no matte yet"
     row.render_button.click()
-    until(app, panel, lambda: newest_job(panel).endswith("1 of 3, frame 1002"))
+    until(app, panel, lambda: "1 of 3, frame 1002" in newest_job(panel))
     assert row.cancel_button.isVisible()
     until(app, panel, lambda: row.words.full_text() == "3 cached")
     until(app, panel, row.render_button.isVisible)

@@ -445,7 +445,7 @@ def test_writes_stay_off_so_that_render_all_leaves_them_alone(node: Any) -> None
     render(node)
     for name in ("PlateOut", "TrimapOut"):
         assert node.node(name)["disable"].value()
-        assert node.node(name)["file"].value() == ""
+        assert node.node(name)["file"].value() == "fba-export.exr"
 
 
 def test_nothing_but_the_main_thread_touches_nodes(node: Any) -> None:

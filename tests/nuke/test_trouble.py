@@ -393,3 +393,58 @@ def test_a_mistake_of_the_plugin_ends_in_words_too(node: Any, monkeypatch: pytes
     job = press(node)
     assert job.outcome.state == "failed"
     assert "FBA1, frame 1001: ZeroDivisionError: oops" in status(node)
+
+
+@pytest.mark.parametrize("how", ["deleted", "closed"])
+def test_a_node_that_is_gone_in_the_middle(node: Any, how: str) -> None:
+    from nuke_standin import runtime
+
+    import nuke
+
+    node["model"].setValue(SLEEP)
+
+    def away(job: Any) -> None:
+        runtime.pump(lambda: len(job.outcome.finished) == 1)
+        nuke.delete(node) if how == "deleted" else nuke.scriptClear()
+
+    job = press(node, during=away)
+    assert job.outcome.state == "failed"
+    assert job.outcome.stopped_by == "FBA1 is no more, so its range ends here"
+    assert not runtime.state.printed
+    assert job.target.look("main", 1001).state == "cached"
+
+
+def test_server_out_of_memory(node: Any) -> None:
+    """A server with too little memory for any frame says so at once, for every frame."""
+    with serve_in_process(memory=1000) as server:
+        node["server"].setValue(server.addresses[0])
+        job = press(node)
+    assert [task.frame for task in job.outcome.failed] == [1001, 1002, 1003]
+    assert "FBA1, frame 1001: needs about" in status(node)
+    assert "use a smaller plate or another server" in status(node)
+
+
+def test_a_model_out_of_memory_once_is_tried_again(node: Any) -> None:
+    """As when another program took the GPU's memory for a moment."""
+    with serve_in_process(models=("testing-memory-3",)) as server:
+        node["server"].setValue(server.addresses[0])
+        works_again(node, finished=3, kept=0)
+
+
+def test_meanwhile_one_can_see_where_a_frame_is(node: Any) -> None:
+    from nuke_standin import runtime
+
+    node["model"].setValue(SLEEP)
+    stages: list[str] = []
+
+    def look(job: Any) -> None:
+        def over() -> bool:
+            if job.outcome.stage and job.outcome.stage not in stages:
+                stages.append(job.outcome.stage)
+            return job.outcome.state not in {"waiting", "running"}
+
+        runtime.pump(over)
+
+    press(node, during=look)
+    assert "estimating" in stages
+    assert any("estimating" in message for message in runtime.state.progress[0]._messages)

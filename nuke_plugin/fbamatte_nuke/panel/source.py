@@ -31,6 +31,7 @@ class Source:
         self._looked = 0.0
         self._cache = ""
         self._folders: tuple[Path, ...] = ()
+        self._address = ""
 
     def state(self) -> PanelState:
         """Return what there is to show now; asks the server and looks at the nodes only now and then."""
@@ -65,7 +66,7 @@ class Source:
     def test(self) -> None:
         """Try the server layer by layer."""
         self._asked = 0.0
-        self._server = ServerState(_address(), "asking", "asking ...")
+        self._server = ServerState(self._address or _address(), "asking", "asking ...")
 
     def refresh(self) -> None:
         """Look into every cached file of every node."""
@@ -89,7 +90,8 @@ class Source:
         waiting = self._asking is not None and self._asking.is_alive()
         if not waiting and time.monotonic() - self._asked > _ASK_SECONDS:
             self._asked = time.monotonic()
-            self._asking = threading.Thread(target=self._answer, args=(_address(),), name="fbamatte-panel", daemon=True)
+            asked = (self._address or _address(),)
+            self._asking = threading.Thread(target=self._answer, args=asked, name="fbamatte-panel", daemon=True)
             self._asking.start()
 
     def _answer(self, address: str) -> None:
@@ -113,6 +115,7 @@ class Source:
             return
         self._looked = time.monotonic()
         found = node.find_all()
+        self._address = found[0].text("server") if found else ""
         self._nodes = tuple(_node(one) for one in found)
         try:
             self._folders = tuple(one.cache_base() for one in found)
@@ -179,7 +182,8 @@ def _job(job: Job) -> JobState:
     current = outcome.current
     words = {
         "waiting": f"{frames}  waiting",
-        "running": f"{frames}  {outcome.ended} of {total}" + (f", frame {current.frame}" if current else ""),
+        "running": f"{frames}  {outcome.ended} of {total}"
+        + (f", frame {current.frame} {outcome.stage}" if current else ""),
         "done": f"{frames}  {len(outcome.finished)} matted, {len(outcome.kept)} kept",
         "failed": f"{frames}  {len(outcome.finished)} matted, {len(outcome.failed)} failed",
         "cancelled": f"{frames}  cancelled after {outcome.ended} of {total}",

@@ -84,10 +84,12 @@ class Window(QtWidgets.QWidget):  # type: ignore[misc]  # Qt is chosen when Nuke
         column = QtWidgets.QVBoxLayout(inside)
         column.setContentsMargins(0, 0, 6, 0)
         column.setSpacing(8)
-        self.nodes = Rows(lambda name: NodeRow(self.source, name), "This script has no FBA node yet. Tab, then FBA.")
+        # None of these may hold the window: a cycle is collected on any thread, and Qt dies of that.
+        source = self.source
+        self.nodes = Rows(lambda name: NodeRow(source, name), "This script has no FBA node yet. Tab, then FBA.")
         self.jobs = Rows(lambda _: JobRow())
         self.models = Rows(lambda _: ModelRow(), "Shown when the server answers.")
-        self.errors = Rows(lambda _: ErrorRow(self.source))
+        self.errors = Rows(lambda _: ErrorRow(source))
         self.jobs_title, self.errors_title = label("QUEUE", "section"), label("LAST ERRORS", "section")
         sections = (
             (label("NODES", "section"), self.nodes),
@@ -126,9 +128,9 @@ class ErrorRow(QtWidgets.QWidget):  # type: ignore[misc]  # Qt is chosen when Nu
 
     def __init__(self, source: Any) -> None:
         super().__init__()
-        self.text = paragraph("error")
+        text = self.text = paragraph("error")
         self.text.setTextInteractionFlags(QtCore.Qt.TextInteractionFlag.TextSelectableByMouse)
-        copy = button("Copy", "Copy it, for whoever looks after the server", lambda: source.copy(self.text.text()))
+        copy = button("Copy", "Copy it, for whoever looks after the server", lambda: source.copy(text.text()))
         row = line(self.text, copy)
         row.setStretch(0, 1)
         row.setAlignment(copy, QtCore.Qt.AlignmentFlag.AlignTop)

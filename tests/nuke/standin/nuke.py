@@ -193,6 +193,7 @@ def delete(n: Any) -> None:
     _runtime.check_thread("nuke.delete")
     siblings = n.parent()._nodes
     siblings.remove(n)
+    n._deleted = True
     for node in siblings:
         node._inputs = [None if other is n else other for other in node._inputs]
 
@@ -259,6 +260,8 @@ def scriptSaveAs(filename: Any = None, overwrite: Any = -1) -> None:
 def scriptClear(*args: Any, **kwargs: Any) -> Any:
     _runtime.check_thread("nuke.scriptClear")
     _nodes.scopes.clear()
+    for node in _runtime.state.root._nodes if _runtime.state.root else ():
+        node._deleted = True
     _runtime.state.root = Root()
 
 

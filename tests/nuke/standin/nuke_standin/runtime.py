@@ -56,6 +56,8 @@ class Guarded:
     def __getattribute__(self, name: str) -> Any:
         if not name.startswith("_"):
             check_thread(f"{object.__getattribute__(self, '__class__').__name__}.{name}")
+            if object.__getattribute__(self, "__dict__").get("_deleted"):
+                raise ValueError("A PythonObject is not attached to a node")
         return object.__getattribute__(self, name)
 
 
