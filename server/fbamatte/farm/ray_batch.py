@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import signal
 import sys
 import time
 from collections import Counter, deque
@@ -73,6 +74,7 @@ class RayBatch:
         self._stillbirths = 0
 
     def __enter__(self) -> RayBatch:
+        handler = signal.getsignal(signal.SIGTERM)
         try:
             # Logs of the workers are Ray's own; standard output may belong to a farm.
             self._ray.init(
@@ -83,6 +85,9 @@ class RayBatch:
             )
         except ConnectionError as error:
             raise UnavailableError(f"no Ray cluster at {self._settings.address or 'this machine'}: {error}") from error
+        finally:
+            # Ray puts one of its own in as it starts; ours ends the command as Ctrl-C does
+            signal.signal(signal.SIGTERM, handler)
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -177,9 +177,10 @@ def serving(settings: ServerSettings, spread: RaySettings) -> Iterator[str]:
 def run(settings: ServerSettings, spread: RaySettings, say: Callable[[str], None] = print) -> int:
     """Serve on a cluster until SIGTERM or Ctrl-C."""
     told = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: told.set())
     with serving(settings, spread) as address:
+        # only now: Ray puts handlers of its own in as it starts
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: told.set())
         say(f"serving on {address} and on the same port of every machine with a proxy")
         while not told.wait(1):
             pass
