@@ -257,3 +257,13 @@ def test_nuke_routes_in_their_order(shot, tmp_path):
     command = [OPENJD, "run", job / "template.yaml", "--step", "Comp", "-p", f"file://{job}/parameters.json"]
     subprocess.run(command, check=True, capture_output=True)
     assert said.read_text() == f"-x -F 1001-1004 {script}\n"
+
+
+@pytest.mark.skipif(
+    shutil.which("deadline") is None, reason="deadline, the client of AWS Deadline Cloud, is not installed"
+)
+def test_deadline_cloud_reads_the_bundle(shot):
+    job = bundle(shot, "--frames", "1001-1004")
+    said = subprocess.run(["deadline", "bundle", "info", job], capture_output=True, text=True, check=True).stdout
+    assert "Frames" in said
+    assert "1001-1004" in said
