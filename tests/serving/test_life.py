@@ -59,6 +59,9 @@ def test_from_start_to_stop(tmp_path):
                     assert stub.Check(health_pb2.HealthCheckRequest(service=name)).status == SERVING
             with Client(address) as client:
                 assert len(list(client.matte([frame(1)]))) == 1
+        server.process.send_signal(signal.SIGHUP)
+        with Client(f"unix:{path}") as client:
+            assert client.server_info().frames_done == 2
         server.process.terminate()
         assert server.process.wait(15) == 0
         assert not path.exists()

@@ -23,7 +23,7 @@ from fbamatte.rpc.client import Client
 from fbamatte.rpc.framing import Chunk
 from fbamatte.rpc.v1 import matting_pb2 as pb
 from fbamatte.testing import NullEstimator, serve_in_process
-from serving.helpers import frame, in_flight, messages, raw, reserved, wait_until
+from serving.helpers import RawStream, frame, in_flight, messages, raw, reserved, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -452,6 +452,36 @@ def test_streams_are_capped():
         with raw(server.addresses[0]) as third:
             third.send(*messages(frame(1)))
             assert third.answers(1) == {"k1": "OK"}
+
+
+def test_streams_of_one_connection_are_capped():
+    settings = {"models": ("testing-sleep-0.2",), "streams_per_connection": 2}
+    with serve_in_process(**settings) as server, grpc.insecure_channel(server.addresses[0]) as channel:
+        grpc.channel_ready_future(channel).result(5)
+        streams = [RawStream(channel) for _ in range(6)]
+        for number, stream in enumerate(streams):
+            stream.send(*messages(frame(number)))
+            stream.close_sending()
+        with futures.ThreadPoolExecutor(6) as pool:
+            answers = [pool.submit(stream.all_answers) for stream in streams]
+            most = 0
+            while not all(answer.done() for answer in answers):
+                most = max(most, len(server.desk.streams))
+                time.sleep(0.01)
+    # The transport keeps the others waiting, or refuses them for the caller to try again.
+    assert {stream.call.code() for stream in streams} <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+    assert sum(answer.result() != {} for answer in answers) >= 2
+    assert most <= 2
+
+
+def test_a_stream_with_nothing_to_do_is_closed():
+    with serve_in_process(stream_idle_timeout=0.5) as server, raw(server.addresses[0]) as stream:
+        for number in range(4):
+            stream.send(*messages(frame(number)))
+            assert stream.answers(1) == {f"k{number}": "OK"}
+            time.sleep(0.2)
+        assert stream.status() is grpc.StatusCode.UNAVAILABLE
+        assert "nothing was asked for" in stream.call.details()
 
 
 def test_the_client_says_what_the_server_said(address):

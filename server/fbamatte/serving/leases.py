@@ -7,10 +7,13 @@ left behind. The server keeps each of those locked; what can be locked has lost 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
+import sys
 import threading
 from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
 
 from fbamatte.rpc import memory
 from fbamatte.rpc.v1 import matting_pb2 as pb
@@ -74,6 +77,8 @@ class StreamLeases:
                 self._unlock(lease)
 
     def _lock(self, lease: str, path: Path) -> None:
+        if sys.platform == "win32":
+            return
         self._locks[lease] = descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -91,7 +96,7 @@ def sweep(now: float) -> int:
     now : float
         Seconds since the epoch.
     """
-    if not memory.supported():
+    if sys.platform == "win32" or not memory.supported():
         return 0
     removed = 0
     for path in memory.FOLDER.glob("fbamatte-*"):

@@ -7,7 +7,6 @@ import ctypes
 import gc
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -17,6 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+
+if sys.platform != "win32":
+    import resource
 
 from fbamatte.errors import UnavailableError, UsageError
 from fbamatte.rpc import framing
@@ -88,6 +90,8 @@ def own_start() -> float:
 
 def raise_file_limit() -> None:
     """Let this process open as many files as it may: every connection is one."""
+    if sys.platform == "win32":
+        return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -289,6 +289,9 @@ class MatteStream:
 
     def check_pace(self, now: float) -> None:
         """Cut a caller that stands still: in the middle of sending, of receiving, or with nothing to do."""
+        if not self._context.is_active():
+            self.close()
+            return
         settings = self._desk.settings
         sending = self._sending
         if sending and sending.is_slow(now, settings.stall_timeout):
