@@ -31,13 +31,9 @@ def fixture_node(begin: Callable[..., Any], tmp_path: Path, server: Server) -> A
 
 
 def press(node: Any, button: str) -> None:
-    from nuke_standin import app, runtime
+    from nuke_standin import driver, runtime
 
-    from fbamatte_nuke.jobs import the_queue
-
-    app.press(node, button)
-    runtime.pump(lambda: not the_queue.active())
-    runtime.drain()
+    driver.press(node, button)
     assert not runtime.state.printed
 
 

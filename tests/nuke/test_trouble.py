@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nuke_standin.driver import press
 
 from fbamatte.testing import RunningServer, running_server, serve_in_process
 
@@ -34,24 +35,6 @@ def fixture_node(
     node = trees.tree(tmp_path / "shot")
     node["server"].setValue(server.address)
     return node
-
-
-def press(node: Any, button: str = "render_range", during: Callable[[Any], None] | None = None) -> Any:
-    """Press a button and wait for its job; return it, or None where none could start."""
-    from nuke_standin import app, runtime
-
-    from fbamatte_nuke.jobs import the_queue
-
-    before = the_queue.jobs()[:1]
-    app.press(node, button)
-    if the_queue.jobs()[:1] == before:
-        return None
-    job = the_queue.jobs()[0]
-    if during is not None:
-        during(job)
-    runtime.pump(lambda: not the_queue.active())
-    runtime.drain()
-    return job
 
 
 def status(node: Any) -> str:
