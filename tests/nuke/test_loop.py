@@ -170,7 +170,7 @@ def test_cancel_keeps_what_is_finished_and_resume_goes_on(node: Any) -> None:
 
     node["model"].setValue(f"testing-sleep-{SLOW}")
 
-    def after_the_first() -> None:
+    def after_the_first(_: Any) -> None:
         runtime.pump(lambda: bool(node["has_result"].value()))
         app.press(node, "cancel")
 
