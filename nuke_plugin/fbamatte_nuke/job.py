@@ -280,7 +280,7 @@ def prepare(
     if not frames:
         raise Problem(f"{node.name}: no frames to matte", "Fill in frames", fatal=True)
     base, run_key = node.cache_base(), key.run_key(node)
-    run = None if overwrite else cache.latest(base, run_key)
+    run = None if overwrite else _known_run(node, base, run_key)
     run = run or cache.next_revision(base, run_key)
     settings = {name: node.text(name) for name in ("model", "input_space", "pixel_type", "empty_trimap")}
     settings["priority"] = priority
@@ -290,6 +290,14 @@ def prepare(
         raise from_os(error, f"{node.name}: cache folder {run.folder}") from error
     tasks = [Task(frame, view) for frame in frames for view in views]
     return Job(node, tasks, run, settings, transport, stereo=len(nuke.views()) > 1)
+
+
+def _known_run(node: FbaNode, base: Path, run_key: str) -> Optional[cache.Run]:
+    """Return the run that has frames of this key: the one shown, also after a copy or a new name, else the latest."""
+    shown = node.run()
+    if shown is not None and shown.key == run_key and shown.folder.is_dir():
+        return shown
+    return cache.latest(base, run_key)
 
 
 def _versions() -> dict[str, Any]:

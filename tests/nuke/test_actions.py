@@ -315,3 +315,27 @@ def test_status_and_results_leave_no_trace_in_the_undo_history(node: Any, monkey
     press(node, "render_range")
     assert recorded == []
     assert runtime.state.undo_disabled == 0
+
+
+@pytest.mark.parametrize("how", ["renamed", "copied"])
+def test_a_new_name_or_a_copy_needs_no_new_matte(node: Any, tmp_path: Path, how: str) -> None:
+    from nuke_standin import driver
+
+    import nuke
+
+    press(node, "render_range")
+    folder = node["run_folder"].value()
+    if how == "renamed":
+        node.setName("Hair")
+        other = node
+    else:
+        node.setSelected(False)
+        other = nuke.createNode("FBA")
+        for name, knob in node.knobs().items():
+            if name not in {"name", "selected"} and knob.Class() not in {"PyScript_Knob", "Tab_Knob", "Text_Knob"}:
+                other[name].fromScript(knob.toScript())
+        for index in range(2):
+            other.setInput(index, node.input(index))
+    job = driver.press(other)
+    assert len(job.outcome.kept) == 3
+    assert other["run_folder"].value() == folder

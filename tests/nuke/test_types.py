@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -108,6 +109,13 @@ def test_every_module_imports_in_python_3_9() -> None:
     found = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert found.returncode == 0, found.stderr
     assert int(found.stdout) == len(names) > 20
+
+
+def test_every_proof_named_in_the_documentation_exists() -> None:
+    tests = "".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "nuke.md").read_text(encoding="utf-8")))
+    assert len(named) > 30
+    assert [name for name in named if f"def {name}(" not in tests] == []
 
 
 def test_icons_are_as_the_script_draws_them(tmp_path: Path) -> None:
