@@ -86,7 +86,8 @@ class ProgressTask(_runtime.Guarded):
         return self._percent >= _runtime.state.press_cancel_at
 
     def __del__(self) -> None:
-        _runtime.check_thread("deleting a ProgressTask")
+        if not sys.is_finalizing():
+            _runtime.check_thread("deleting a ProgressTask")
 
 
 class _Menu:
