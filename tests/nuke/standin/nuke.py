@@ -86,7 +86,8 @@ class ProgressTask(_runtime.Guarded):
         return self._percent >= _runtime.state.press_cancel_at
 
     def __del__(self) -> None:
-        if not sys.is_finalizing():
+        # Modules may be gone by then.
+        if sys is not None and not sys.is_finalizing():
             _runtime.check_thread("deleting a ProgressTask")
 
 
