@@ -69,8 +69,12 @@ def solve(case: Case, estimator: Estimator, augmentations: tuple[Augmentation, .
 
 def _as_given(case: Case, estimator: Estimator) -> tuple[Plane, Plane, Plane]:
     """Return another's α with its own colours, decoded and made exact: the engine would fit new ones to its α."""
-    estimate = estimator.estimate(np.clip(color.encode(case.image), 0, 1), case.trimap)
-    foreground, background = color.decode(estimate.foreground), color.decode(estimate.background)
+    encoded = np.clip(color.encode(case.image), 0, 1)
+    estimate = estimator.estimate(encoded, case.trimap)
+    # Bounded by the picture, as the engine bounds what it decodes.
+    foreground, background = (
+        color.decode(np.clip(part, encoded.min(), encoded.max())) for part in (estimate.foreground, estimate.background)
+    )
     return estimate.alpha, *recompose(case.image, estimate.alpha, foreground, background)
 
 
