@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fbamatte.errors import UsageError
+from fbamatte.farm.settings import RaySettings
 from fbamatte.serving.settings import ServerSettings
 from fbamatte.settings import add_flags, from_arguments
 
@@ -28,12 +29,18 @@ def add_parser(subparsers: Any) -> None:
         "Listens on this machine alone unless it has certificates and tokens.",
     )
     add_flags(parser, ServerSettings)
+    add_flags(parser, RaySettings)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until told to stop; or start a server in the background; or stop one."""
     settings = from_arguments(ServerSettings, arguments)
+    spread = from_arguments(RaySettings, arguments)
+    if spread.engine == "ray":
+        from fbamatte.farm import ray_serve
+
+        return ray_serve.run(settings, spread)
     if settings.stop:
         return _stop(settings)
     if settings.detach:
