@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 ROOT = Path(__file__).resolve().parents[1]
 PLATES = ROOT / "examples" / "plates"
 OUT = ROOT / "demo"
+LOG = OUT / "server.log"
 FBAMATTE = (sys.executable, "-m", "fbamatte")
 # Widths in pixels that suit the two rotos: both follow their subject closely, and the cat's whiskers are drawn in.
 WIDTHS = {"chelsea": (6, 4), "astronaut": (3, 4)}
@@ -22,19 +23,22 @@ START_S = 300
 def main() -> int:
     """Matte both sequences; the worst exit code of the two."""
     with TemporaryDirectory() as folder, server(Path(folder) / "ready.json") as address:
-        print(f"server at {address}")
+        print(f"server at {address}, its log in {LOG}")
         return max(matte(name, address) for name in WIDTHS)
 
 
 @contextmanager
 def server(ready: Path):
     """Yield the address of a server on a free port, stopped on the way out."""
-    process = subprocess.Popen([*FBAMATTE, "serve", "--listen", "127.0.0.1:0", "--ready-file", str(ready)])
+    OUT.mkdir(exist_ok=True)
+    command = [*FBAMATTE, "serve", "--listen", "127.0.0.1:0", "--ready-file", str(ready)]
+    with LOG.open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
         deadline = time.monotonic() + START_S
         while not ready.exists():
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit("the server did not start; its own words are above")
+                raise SystemExit(f"the server did not start; {LOG} says why")
             time.sleep(0.05)
         yield json.loads(ready.read_text())["addresses"][0]
     finally:
