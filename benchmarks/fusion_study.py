@@ -40,9 +40,9 @@ ITERATIONS = (0, 1, 2, 5)
 COLOR_VARIANCES = (0.1, 0.3, 1.0)
 ALPHA_VARIANCES = (0.1, 1.0, 10.0)
 PRIORS = (0.03, 0.1, 0.3, 1.0)
-RATIOS = (0.3, 0.6, 1.0, 2.0)
+RATIOS = (0.6, 1.0, 2.0, 4.0)
 # What the study chose: α moves only where F and B are surely apart, and each layer takes the residual that it may owe.
-DEFAULT = "weighted, ratio 2, weighted exact"
+DEFAULT = "weighted, ratio 1, weighted exact"
 SITUATIONS = ("display", "display of linear", "linear")
 # Deviations of α and of display-encoded colour: a good network's, and a poor one's.
 ERRORS = {"small": (0.04, 0.03), "large": (0.12, 0.10)}
@@ -142,8 +142,8 @@ def solving(prior: float) -> Method:
 def weighing(ratio: float, *, spread_evenly: bool) -> Method:
     """Solve α, and spread the residual, by how sure encoded estimates leave their linear colours.
 
-    An error of s in encoded F is one of s/e'(F) in its light, with e' the encoding's slope: highlights are unsure. The
-    α that maximises the posterior then weighs each channel by 1/(α²/e'(F)² + (1−α)²/e'(B)²).
+    An error in encoded F is one of `spread` times that in its light: highlights are unsure. The α that maximises the
+    posterior then weighs each channel by 1/(α²u(F) + (1−α)²u(B)), u the spread's square.
 
     Parameters
     ----------
@@ -156,7 +156,7 @@ def weighing(ratio: float, *, spread_evenly: bool) -> Method:
     def method(c: Array, a: Array, f: Array, b: Array) -> Layers:
         # In display light, where nothing is above 1 but the slope is that of the identity.
         display = c.max() <= 1
-        unsure_f, unsure_b = (np.ones_like(x) if display else color.encode_slope(x) ** -2.0 for x in (f, b))
+        unsure_f, unsure_b = (np.ones_like(x) if display else spread(x) for x in (f, b))
         share = a[..., None]
         weight = 1 / (share**2 * unsure_f + (1 - share) ** 2 * unsure_b)
         line = f - b
@@ -171,6 +171,14 @@ def weighing(ratio: float, *, spread_evenly: bool) -> Method:
         return solved, f + share * unsure_f * step, b + (1 - share) * unsure_b * step
 
     return method
+
+
+def spread(linear: Array, step: float = 0.05) -> Array:
+    """Return the square of what an encoded error of 1 is in linear light, as seen by errors of about ``step``."""
+    encoded = color.encode(linear)
+    both = color.decode(encoded + step) - color.decode(encoded - step)
+    squared: Array = np.square(both / (2 * step))
+    return squared
 
 
 def errors(case: Case, layers: Layers) -> tuple[float, float, float]:
@@ -190,7 +198,7 @@ def errors(case: Case, layers: Layers) -> tuple[float, float, float]:
 
 
 def study(count: int, size: int) -> dict[tuple[str, str], dict[str, NDArray[np.float64]]]:
-    """Return mean errors by situation and size of error, then by method."""
+    """Return errors by situation and size of error, then by method: geometric means, so that no picture decides."""
     found = {}
     for situation in SITUATIONS:
         for error in ERRORS:
@@ -198,7 +206,7 @@ def study(count: int, size: int) -> dict[tuple[str, str], dict[str, NDArray[np.f
             for case in cases(situation, error, count, size):
                 for name, method in methods().items():
                     sums.setdefault(name, []).append(errors(case, method(case.plate, *case.estimate)))
-            found[situation, error] = {name: np.mean(values, axis=0) for name, values in sums.items()}
+            found[situation, error] = {name: np.exp(np.mean(np.log(values), axis=0)) for name, values in sums.items()}
     return found
 
 
