@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import queue
 import threading
 import time
@@ -12,6 +13,8 @@ import grpc
 import numpy as np
 
 from fbamatte.frame import Frame
+from fbamatte.imaging.exr import write_exr
+from fbamatte.imaging.image import Image
 from fbamatte.rpc import framing, pixels
 from fbamatte.rpc.v1 import matting_pb2 as pb
 
@@ -119,3 +122,12 @@ def reserved(server) -> int:
 
 def threads_named(*prefixes: str) -> int:
     return sum(thread.name.startswith(prefixes) for thread in threading.enumerate())
+
+
+def exr_bytes(item: Frame) -> bytes:
+    """Return a frame as one EXR file with its trimap."""
+    channels = {name: item.plate[..., n] for n, name in enumerate("RGB")} | {"fba_trimap.A": item.trimap}
+    image = Image(channels, item.display_window, item.data_window, item.pixel_aspect, metadata=item.metadata, name="x")
+    target = io.BytesIO()
+    write_exr(target, image, float_channels="all")
+    return target.getvalue()
