@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/sequence.py [--frames 12] [--tiles 2] [--model closed-form]
+    python benchmarks/sequence.py [--frames 12] [--tiles 2] [--model closed-form | --wait SECONDS]
 
 Reads the astronaut plates laid out ``tiles`` × ``tiles`` from disk, mattes and writes them: each stage alone first,
 then all side by side as `fbamatte matte` does it. Prints JSON.
@@ -29,6 +29,7 @@ from fbamatte.imaging.exr import write_exr
 from fbamatte.imaging.image import Image
 from fbamatte.imaging.reader import read_image
 from fbamatte.imaging.sequence import FrameSequence
+from fbamatte.testing import SleepEstimator
 
 PLATES = Path(__file__).resolve().parents[1] / "examples" / "plates" / "astronaut"
 
@@ -38,8 +39,9 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--tiles", type=int, default=2)
     parser.add_argument("--model", default="closed-form")
+    parser.add_argument("--wait", type=float, help="an estimator that waits so many seconds, as for a GPU, instead")
     options = parser.parse_args()
-    with TemporaryDirectory() as folder, Engine(options.model) as engine:
+    with TemporaryDirectory() as folder, engine_of(options) as engine:
         job = make_job(Path(folder), options.frames, options.tiles)
         stages = alone(job, engine)
         started = time.perf_counter()
@@ -59,6 +61,11 @@ def main() -> None:
             indent=2,
         )
     )
+
+
+def engine_of(options: argparse.Namespace) -> Engine:
+    """Return the engine to time: a model's, or one whose device leaves the processor alone."""
+    return Engine(estimator=SleepEstimator(options.wait)) if options.wait else Engine(options.model)
 
 
 def make_job(folder: Path, frames: int, tiles: int) -> Job:
