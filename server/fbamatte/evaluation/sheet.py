@@ -13,7 +13,7 @@ from fbamatte.evaluation.results import Row
 from fbamatte.evaluation.views import ANSWER, GIVEN, TITLES, folder_name
 
 _COLUMNS = ("plate", "trimap", "truth", "alpha", "error", "comp")
-_CELL, _GAP, _HEAD, _LABEL = 240, 10, 46, 26
+_CELL, _GAP, _HEAD, _LABEL = 240, 10, 64, 26
 _GROUND, _TEXT, _QUIET = (23, 23, 24), (205, 205, 202), (130, 130, 128)
 
 
@@ -50,8 +50,7 @@ def write_sheet(rows: Sequence[Row], model: str, count: int, folder: Path) -> Pa
         top += height + _LABEL + _GAP
     for column, name in enumerate(_COLUMNS):
         title = TITLES[name].replace("True α", "True alpha").replace("α", "Alpha")
-        right = _GAP + column * (_CELL + _GAP) + _CELL
-        draw.text((right, _HEAD - 4), title, _QUIET, font, "rb")
+        draw.text((_GAP + column * (_CELL + _GAP), _HEAD - 4), title, _TEXT, font, "lb")
     path = folder / f"worst-{folder_name(model)}.png"
     sheet.save(path)
     return path
