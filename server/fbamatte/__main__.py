@@ -1,8 +1,6 @@
 """``python -m fbamatte`` is the command."""
 
-import sys
-
-from fbamatte.cli import main
+from fbamatte.cli import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -7,6 +7,8 @@ import importlib
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn, Optional
@@ -14,6 +16,8 @@ from typing import NoReturn, Optional
 from fbamatte import __version__
 from fbamatte.errors import CancelledError, FbaMatteError
 
+# How long a stage may take to notice that the command is over.
+PATIENCE_S = 0.3
 VERBS = ("matte", "serve", "models", "submit", "evaluate", "train", "doctor")
 
 
@@ -49,6 +53,24 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CancelledError.exit_code
     return code
+
+
+def program() -> NoReturn:
+    """Run the command as a process of its own, and end it.
+
+    Where a stage is still at work on a frame that nobody wants any more, the process ends at once: libraries in the
+    middle of something make the interpreter's own end fail, and its exit code with it.
+    """
+    code = main()
+    deadline = time.monotonic() + PATIENCE_S
+    stages = [thread for thread in threading.enumerate() if thread.name.startswith("stage-")]
+    for thread in stages:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    if any(thread.is_alive() for thread in stages):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _interrupt(_signal: int, _frame: Optional[FrameType]) -> NoReturn:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,15 +40,7 @@ def add_parser(verbs: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Matte what the options say."""
-    settings = from_arguments(MatteSettings, options)
-    try:
-        return _matte(settings)
-    except KeyboardInterrupt:
-        _leave_threads_behind(CancelledError("interrupted"), 0.3)
-        raise
-    except FbaMatteError as error:
-        _leave_threads_behind(error, 3.0)
-        raise
+    return _matte(from_arguments(MatteSettings, options))
 
 
 def _matte(settings: MatteSettings) -> int:
@@ -71,22 +61,6 @@ def _matte(settings: MatteSettings) -> int:
 
         job = replace(job, settings=fingerprint(settings, model))
         return _reported(settings, job, model, Batch(job, matte, progress), progress)
-
-
-def _leave_threads_behind(error: FbaMatteError, patience: float) -> None:
-    """End this process here where a stage is still at work on a frame that nobody wants any more.
-
-    Libraries that are in the middle of something make the interpreter's own end fail, and its exit code with it.
-    """
-    deadline = time.monotonic() + patience
-    stages = [thread for thread in threading.enumerate() if thread.name.startswith("stage-")]
-    for thread in stages:
-        thread.join(max(0.0, deadline - time.monotonic()))
-    if any(thread.is_alive() for thread in stages):
-        print(f"fbamatte: {error}", file=sys.stderr)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(error.exit_code)
 
 
 def _reported(settings: MatteSettings, job: Job, model: str, batch: Any, progress: Progress) -> int:
