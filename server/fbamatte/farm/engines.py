@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fbamatte.engine import Engine
-from fbamatte.engine.tta import Augmented
 from fbamatte.farm.settings import MatteSettings
 from fbamatte.models import registry
 
@@ -16,5 +15,5 @@ def make_engine(settings: MatteSettings) -> Engine:
     ModelNotFoundError, CheckpointError, UsageError
         If one of them is not to be had.
     """
-    estimator = registry.load(settings.model or registry.DEFAULT, settings.device, settings.precision)
-    return Engine(estimator=Augmented(estimator) if settings.tta else estimator)
+    model = settings.model or registry.DEFAULT
+    return Engine(model, settings.device, settings.precision, tta="paper" if settings.tta else "")
