@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ Bytes = NDArray[np.uint8]
 ADOBE, OTHER = "Adobe-licensed images", "Other"
 
 
-class Composed:
+class Composed(ABC):
     """Foregrounds, each over the next so many backgrounds of a list.
 
     Source: the composition script that the Adobe Deep Image Matting data set ships: a background smaller than the
@@ -74,9 +75,9 @@ class Composed:
         layers = (unit(np.asarray(foreground)), unit(np.asarray(behind)))
         return Shot([Case(name, unit(image), self.trimap(name, soft), soft, *layers)])
 
+    @abstractmethod
     def trimap(self, name: str, alpha: Plane) -> Plane:
         """Return the trimap of a composite."""
-        raise NotImplementedError
 
 
 def cover(background: Pillow.Image, size: tuple[int, int]) -> Pillow.Image:
