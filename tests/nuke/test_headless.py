@@ -55,7 +55,6 @@ def environment(**more: str) -> dict[str, str]:
         **kept,
         "PYTHONPATH": str(HERE / "standin"),
         "FBAMATTE_NUKE_PREFERENCES": preferences,
-        "FBAMATTE_PATIENCE": "0.5",
         **more,
     }
 
@@ -121,7 +120,7 @@ def test_a_frame_that_fails_fails_the_job(script: Path, server: Server) -> None:
 
 
 def test_a_server_that_is_away_is_worth_another_try(script: Path) -> None:
-    found = run(script, "--server", "127.0.0.1:1")
+    found = run(script, "--server", "127.0.0.1:1", FBAMATTE_PATIENCE="0.5")
     assert found.returncode == 75
     assert "FBA1, frame 1001" in found.stderr
     assert "still to do: 1001-1003" in found.stderr

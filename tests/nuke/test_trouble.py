@@ -30,7 +30,6 @@ def fixture_node(
 ) -> Any:
     from nuke_standin import trees
 
-    monkeypatch.setenv("FBAMATTE_PATIENCE", "0.5")
     begin()
     node = trees.tree(tmp_path / "shot")
     node["server"].setValue(server.address)
@@ -54,8 +53,9 @@ def works_again(node: Any, **counts: int) -> None:
     assert status(node) == "cached 1001-1003"
 
 
-def test_server_down(node: Any, server: RunningServer) -> None:
+def test_server_down(node: Any, server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
     press(node, "render_current")
+    monkeypatch.setenv("FBAMATTE_PATIENCE", "0.5")
     node["server"].setValue("127.0.0.1:1")
     job = press(node)
     assert job.outcome.state == "failed"
@@ -66,6 +66,7 @@ def test_server_down(node: Any, server: RunningServer) -> None:
     assert list(job.outcome.failed) == [job.tasks[1]], "the range stops where nothing further can succeed"
     assert "cached 1001" in status(node)
     assert not dialogs(), "a modal dialog from a thread would freeze Nuke"
+    monkeypatch.delenv("FBAMATTE_PATIENCE")
     node["server"].setValue(server.address)
     works_again(node, finished=2, kept=1)
 
@@ -96,6 +97,7 @@ def test_server_killed_in_the_middle_of_a_frame(node: Any, monkeypatch: pytest.M
             runtime.pump(lambda: len(job.outcome.finished) == 1 and job.outcome.current == job.tasks[1])
             doomed.process.send_signal(signal.SIGKILL)
 
+        monkeypatch.setenv("FBAMATTE_PATIENCE", "0.5")
         job = press(node, during=kill)
     assert job.outcome.state == "failed"
     assert "FBA1, frame 1002" in status(node)

@@ -67,6 +67,24 @@ def test_a_dead_server_is_left_out_and_the_other_does_all() -> None:
         assert numbers(client.matte_exr(frames(20))) == list(range(20))
 
 
+def test_frames_that_come_slowly_do_not_use_up_the_patience_with_the_server() -> None:
+    def slowly() -> Iterator[EncodedFrame]:
+        for frame in frames(2):
+            time.sleep(0.3)
+            yield frame
+
+    with serve() as address, Client(address, patience=0.1) as client:
+        assert numbers(client.matte_exr(slowly())) == [0, 1]
+
+
+def test_patience_ends_and_names_the_cause() -> None:
+    with (
+        Client("127.0.0.1:9", patience=0.1) as client,
+        pytest.raises(UnavailableError, match=r"no server takes frames: 127\.0\.0\.1:9: "),
+    ):
+        list(client.matte_exr(frames(1)))
+
+
 def test_one_of_two_dies_under_load() -> None:
     steady = Behaviour(seconds=0.01)
     with process("127.0.0.1:0", 0.01) as (victim, doomed), serve(steady) as other, Client([doomed, other]) as client:

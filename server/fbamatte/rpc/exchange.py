@@ -40,7 +40,7 @@ class Exchange:
         self._waiting: list[Flight] = []
         self._flying: dict[str, Flight] = {}
         self._keys = 0
-        self._dark_since = time.monotonic()
+        self._dark_since: Optional[float] = None
 
     def cancel(self) -> None:
         """End `run` with `CancelledError`, soon."""
@@ -97,13 +97,22 @@ class Exchange:
 
     def _check_routes(self, now: float) -> None:
         if any(route.up for route in self._routes):
+            self._dark_since = None
+        elif self._dark_since is None:
+            # From when it is noticed: the caller may have kept us from looking for a long time.
             self._dark_since = now
-        elif now - self._dark_since > self._settings.patience:
+        if self._is_overdue(now):
+            # A check that is under way may still bring good news, and ends by itself.
+            if any(route.checking for route in self._routes):
+                return
             causes = "; ".join(f"{route.endpoint.name}: {route.cause}" for route in self._routes)
             raise UnavailableError(f"no server takes frames: {causes}")
         for route in self._routes:
             if not route.up and not route.checking and route.retry_at <= now:
                 route.check(self._events.put)
+
+    def _is_overdue(self, now: float) -> bool:
+        return self._dark_since is not None and now - self._dark_since > self._settings.patience
 
     def _send(self, flight: Flight, route: Route) -> None:
         self._waiting.remove(flight)
@@ -147,9 +156,10 @@ class Exchange:
         times = [flight.deadline for flight in self._flying.values()]
         times += [min(flight.deadline, flight.not_before) for flight in self._waiting if flight.not_before > now]
         times += [flight.deadline for flight in self._waiting]
-        times += [route.retry_at for route in self._routes if not route.up and not route.checking]
-        if not any(route.up for route in self._routes):
-            times.append(self._dark_since + self._settings.patience)
+        if not self._is_overdue(now):
+            times += [route.retry_at for route in self._routes if not route.up and not route.checking]
+            if self._dark_since is not None:
+                times.append(self._dark_since + self._settings.patience)
         # The small extra makes sure that the time has really come when we look.
         nearest = min(times, default=float("inf"))
         return None if nearest == float("inf") else max(0.0, nearest - now) + 0.001
