@@ -1,107 +1,226 @@
-"""The paper's ablations in miniature, on made pictures: three seeds each, laid out like Tables 2 and 3.
+"""The paper's ablations in miniature, on made pictures: rows of Tables 2 and 3, several seeds each.
 
-    python benchmarks/training_ablation.py OUT [--steps 300] [--device cpu] [--width 0.125] [--crop 96] [--seeds 3]
+    python benchmarks/training_ablation.py OUT [--seeds 3] [--samples 2400] [--width 0.125] [--crop 64] [--threads 1]
 
-Every row is trained for the same number of pictures and measured on made pictures of seeds that no row trains on.
-Rows that are done are kept: run it again to go on.
+Every row sees the same samples in the same order, as many as the others, and is measured on pictures of seeds and shape
+families that none is trained on, with guesses and closed-form matting beside it. A rate is chosen first for
+each pair of norm and batch size, on other pictures. Run it again to go on: what is measured stays. OUT/report.md and
+OUT/ablation.png are what comes of it.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
-from dataclasses import replace
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
+import ablation_pictures as pictures
+import numpy as np
 import torch
+from ablation_report import RATE_SEED, ROWS, write_report
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+from tqdm import tqdm
 
-from fbamatte.training.generator import ProceduralSource
+from fbamatte.errors import UsageError
+from fbamatte.evaluation.datasets import Case, Shot
+from fbamatte.evaluation.measure import measure
+from fbamatte.models import registry
+from fbamatte.models.base import Array, Estimate, Estimator
+from fbamatte.training.export import export
 from fbamatte.training.loop import Plan, train
 from fbamatte.training.recipe import Recipe, load_recipe
-from fbamatte.training.students import estimate
 
-# Rows of the tables, and what they are called there.
-ROWS = {
-    "BN, batch 6": ("table2-4", {}),
-    "GN, batch 6": ("table2-5", {}),
-    "GN, batch 1": ("table2-6", {}),
-    "GN, batch 1, clip": ("table2-7", {}),
-    "+ F and B": ("table3-8", {}),
-    "+ exclusion": ("table3-9", {}),
-    "+ clip": ("table3-10", {}),
-    "+ whole picture": ("table3-11", {}),
-    "+ fusion": ("table3-fba", {}),
-}
-UNSEEN = 777_000
+TUNED = ("table2-4", "table2-5", "table2-6")
+"""Rows that stand for their norm and batch size when a rate is chosen."""
+RATES = (3e-4, 1e-3, 3e-3)
+GUESSES = ("half", "distance", "closed-form")
+"""What knows no training: a half, the distances to what is known, and closed-form matting."""
 
 
-def main() -> None:
+class Guess:
+    """Alpha from the trimap alone, and the picture itself as F and B: what any network must be far better than.
+
+    Parameters
+    ----------
+    kind : str
+        ``half`` where the trimap does not know; ``distance``: the nearer to known foreground, the more.
+    """
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+
+    def estimate(self, image: Array, trimap: Array) -> Estimate:
+        """Return alpha, F and B."""
+        alpha = np.where(trimap <= 0, 0, np.where(trimap >= 1, 1, 0.5)).astype(np.float32)
+        if self.kind == "distance" and (trimap >= 1).any() and (trimap <= 0).any():
+            to_clear, to_solid = (distance_transform_edt(~known) for known in (trimap <= 0, trimap >= 1))
+            alpha = (to_clear / (to_clear + to_solid)).astype(np.float32)
+        return Estimate(alpha, image.copy(), image.copy())
+
+
+@dataclass(frozen=True)
+class Task:
+    """One network to train and measure, or one guess to measure."""
+
+    row: str
+    seed: int
+    rate: float = 0.0
+    samples: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"rate-{self.row}-{self.rate:g}" if self.seed == RATE_SEED else f"{self.row}-{self.seed}"
+
+
+class Study:
+    """A folder with what is measured so far.
+
+    Parameters
+    ----------
+    options : argparse.Namespace
+        Of the command.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds results of other settings.
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options, self.out = options, Path(options.out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        fixed = {key: getattr(options, key) for key in ("samples", "width", "crop", "pool", "measured", "size")}
+        path = self.out / "settings.json"
+        if path.is_file() and json.loads(path.read_text()) != fixed:
+            raise UsageError(f"{self.out} holds results of {path.read_text()}: take another folder")
+        path.write_text(json.dumps(fixed))
+
+    @cached_property
+    def pool(self) -> Tensor:
+        """What is trained on."""
+        return pictures.draw_pool(self.out / "pool.pt", self.recipe("table3-fba", 0, 0.0, 6), self.options.pool)
+
+    @cached_property
+    def test(self) -> list[Case]:
+        """What rows are measured on."""
+        return pictures.test_pictures(self.options.measured, self.options.size)
+
+    @cached_property
+    def validation(self) -> list[Case]:
+        """What rates are chosen on."""
+        return pictures.validation_pictures(max(2, self.options.measured // 2), self.options.size)
+
+    def recipe(self, row: str, seed: int, rate: float, samples: int) -> Recipe:
+        """Return a row's recipe made small; what the row is about stays as it is."""
+        return replace(
+            load_recipe(row), data="procedural", width=self.options.width, crops=(self.options.crop,), crop_to=0,
+            trimap_radii=pictures.RADII, learning_rate=rate, epochs=1, epoch_samples=samples, schedule="cosine",
+            clip=1.0, rescale=1.0, pretrained=False, seed=seed,
+        )  # fmt: skip
+
+    def result(self, task: Task) -> dict[str, Any] | None:
+        """Return what was measured of a task, if it was."""
+        path = self.out / f"{task.name}.json"
+        return json.loads(path.read_text()) if path.is_file() else None
+
+    def run(self, task: Task) -> None:
+        """Train, measure, keep."""
+        begun = time.process_time()
+        if task.row in GUESSES:
+            estimator = registry.load(task.row) if task.row in registry.names() else Guess(task.row)
+            found: dict[str, Any] = {"pictures": figures(estimator, self.test)}
+        else:
+            found = self._trained(task)
+        found = {"row": task.row, "seed": task.seed, "cpu_seconds": time.process_time() - begun, **found}
+        temporary = self.out / f".{task.name}.json"
+        temporary.write_text(json.dumps(found, indent=1))
+        temporary.replace(self.out / f"{task.name}.json")
+
+    def _trained(self, task: Task) -> dict[str, Any]:
+        recipe = self.recipe(task.row, task.seed, task.rate, task.samples)
+        folder = self.out / "runs" / task.name
+        steps = task.samples // recipe.batch
+        plan = Plan(folder, log_every=max(1, steps // 40), sheet_every=0, save_every=400)
+        result = train(recipe, pictures.Shown(recipe, self.pool), plan, torch.device("cpu"))
+        path = export(result, recipe, folder / f"{task.name}.safetensors", licence="MIT", commercial=True)
+        measured = self.validation if task.seed == RATE_SEED else self.test
+        found = figures(registry.load(str(path), "cpu"), measured)
+        with (folder / "log.csv").open(newline="") as file:
+            losses = [float(row["loss"]) for row in csv.DictReader(file)]
+        tenth = max(1, len(losses) // 10)
+        shutil.rmtree(folder)
+        return {
+            "rate": task.rate, "samples": task.samples, "steps": result.steps,
+            "loss": [float(np.mean(losses[:tenth])), float(np.mean(losses[-tenth:]))], "pictures": found,
+        }  # fmt: skip
+
+    def chosen_rate(self, row: str) -> float:
+        """Return the rate that did best in MSE for the row's norm and batch size."""
+        whole = load_recipe(row)
+        like = next(t for t in TUNED if (load_recipe(t).norm, load_recipe(t).batch) == (whole.norm, whole.batch))
+        errors = {task.rate: mean(self.result(task), "mse") for task in self.rate_tasks() if task.row == like}
+        return min(errors, key=lambda rate: errors[rate])
+
+    def rate_tasks(self) -> list[Task]:
+        """Return short runs at each rate."""
+        samples = self.options.samples // 2
+        return [Task(row, RATE_SEED, rate, samples) for row in TUNED for rate in RATES]
+
+    def tasks(self) -> Iterator[Task]:
+        """Yield everything in order, one seed after the other so that rows can be compared early."""
+        yield from (Task(guess, 0) for guess in GUESSES)
+        yield from self.rate_tasks()
+        for seed in range(self.options.seeds):
+            for row in ROWS:
+                yield Task(row, seed, self.chosen_rate(row), self.options.samples)
+
+    @property
+    def count(self) -> int:
+        """How many tasks there are."""
+        return len(GUESSES) + len(TUNED) * len(RATES) + self.options.seeds * len(ROWS)
+
+
+def figures(estimator: Estimator | Guess, cases: Sequence[Case]) -> dict[str, dict[str, float]]:
+    """Return an estimator's figures for each picture."""
+    return {case.name: measure(Shot([case]), estimator)[0] for case in cases}  # type: ignore[arg-type]
+
+
+def mean(result: dict[str, Any] | None, key: str) -> float:
+    """Return a figure's mean over the pictures of a result."""
+    assert result is not None
+    return float(np.mean([found[key] for found in result["pictures"].values()]))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--steps", type=int, default=300, help="of batch 6; batch 1 makes six times as many")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--width", type=float, default=0.125)
-    parser.add_argument("--crop", type=int, default=96)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--measured", type=int, default=48)
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    for title, (name, changes) in ROWS.items():
-        for seed in range(options.seeds):
-            path = options.out / f"{name}-{seed}.json"
-            if not path.is_file():
-                path.write_text(json.dumps(row(name, changes, seed, options)))
-                print(title, seed, path.read_text(), flush=True)
-    table(options)
-
-
-def row(name: str, changes: dict[str, object], seed: int, options: argparse.Namespace) -> dict[str, float]:
-    device = torch.device(options.device)
-    whole = load_recipe(name, changes)
-    pictures = 6 * options.steps
-    recipe = replace(
-        whole, data="procedural", width=options.width, crops=(options.crop,), crop_to=0, trimap_radii=(2, 10),
-        learning_rate=5e-4, epochs=1, epoch_samples=pictures, schedule="cosine", warm_up=20, clip=1.0, seed=seed,
-        rescale=1.0,
-    )  # fmt: skip
-    folder = options.out / "runs" / f"{name}-{seed}"
-    plan = Plan(folder, log_every=100, sheet_every=0, save_every=1000)
-    result = train(recipe, ProceduralSource(recipe, device), plan, device)
-    return measured(result.network.eval(), recipe, device, options.measured)
-
-
-@torch.no_grad()
-def measured(network: torch.nn.Module, recipe: Recipe, device: torch.device, count: int) -> dict[str, float]:
-    source = ProceduralSource(replace(recipe, seed=UNSEEN, batch=4), device)
-    sums = {"alpha SAD": 0.0, "alpha MSE": 0.0, "F SAD": 0.0}
-    pixels = 0.0
-    for step in range(count // 4):
-        batch = source.batch(step)
-        unknown = batch.unknown
-        output = estimate(network, batch, recipe).float()
-        error = (output[:, :1] - batch.alpha).abs() * unknown
-        sums["alpha SAD"] += float(error.sum()) / 1000 / count
-        sums["alpha MSE"] += float(error.square().sum()) * 1000
-        pixels += float(unknown.sum())
-        if output.shape[1] == 7:
-            shown = batch.alpha * (output[:, 1:4] - batch.foreground).abs() * unknown
-            sums["F SAD"] += float(shown.sum()) / 1000 / count
-    sums["alpha MSE"] /= max(pixels, 1)
-    return sums
-
-
-def table(options: argparse.Namespace) -> None:
-    print(
-        f"| row | α SAD (k) | α MSE (×1000) | αF SAD (k) |\n|---|---|---|---|  {options.seeds} seeds: mean ± deviation"
-    )
-    for title, (name, _) in ROWS.items():
-        rows = [json.loads((options.out / f"{name}-{seed}.json").read_text()) for seed in range(options.seeds)]
-        cells = []
-        for key in ("alpha SAD", "alpha MSE", "F SAD"):
-            values = torch.tensor([r[key] for r in rows])
-            deviation = float(values.std()) if len(rows) > 1 else 0.0
-            cells.append(f"{float(values.mean()):.3f} ± {deviation:.3f}" if float(values.max()) else "–")
-        print(f"| {title} | {' | '.join(cells)} |")
+    parser.add_argument("--samples", type=int, default=2400, help="that each row is trained on: a multiple of 12")
+    parser.add_argument("--pool", type=int, default=1200, help="different pictures that these come from")
+    parser.add_argument("--width", type=float, default=0.125, help="of the network")
+    parser.add_argument("--crop", type=int, default=64, help="side of the training pictures")
+    parser.add_argument("--measured", type=int, default=48, help="pictures that rows are measured on")
+    parser.add_argument("--size", type=int, default=128, help="side of the pictures measured on")
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    study = Study(options)
+    with tqdm(total=study.count, desc="ablation", unit="run", smoothing=0.1) as bar:
+        for task in study.tasks():
+            if study.result(task) is None:
+                bar.set_postfix_str(task.name)
+                study.run(task)
+            bar.update()
+    print(write_report(study.out))
 
 
 if __name__ == "__main__":
