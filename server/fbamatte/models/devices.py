@@ -9,6 +9,8 @@ import torch
 from fbamatte.errors import UsageError
 from fbamatte.models.base import PRECISIONS
 
+WITHOUT_FLOAT64 = {"mps"}
+
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -28,6 +30,11 @@ def resolve_device(device: str) -> torch.device:
     if wanted not in available_devices():
         raise UsageError(f"no device {device!r} in this machine; there are: {', '.join(available_devices())}")
     return torch.device(wanted)
+
+
+def widest(device: torch.device) -> torch.dtype:
+    """Return the most precise type that a device computes in."""
+    return torch.float32 if device.type in WITHOUT_FLOAT64 else torch.float64
 
 
 def available_devices() -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fbamatte.models.devices import widest
 from fbamatte.models.fast_maps import FeatureMap, Place, Rows
 from fbamatte.models.layers import WSConv2d, standardised
 from fbamatte.models.tiles import Strips
@@ -34,7 +35,7 @@ class Convolution:
     def __init__(self, module: nn.Conv2d, dtype: torch.dtype, inputs: slice = slice(None)) -> None:
         weight = module.weight.detach()
         if isinstance(module, WSConv2d) and not module.folded:
-            weight = standardised(weight.double())
+            weight = standardised(weight.to(widest(weight.device)))
         self.stride, self.dilation = module.stride[0], module.dilation[0]
         self.kernel, self.pad = module.kernel_size[0], int(module.padding[0])
         self.outputs = module.out_channels

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fbamatte.models.devices import widest
+
 MARGIN = 4
 """Rows of zeros above and below a map: the widest dilation."""
 
@@ -78,10 +80,13 @@ class Statistics:
 
     def of_groups(self, groups: int) -> tuple[Tensor, Tensor]:
         """Return each channel's group's mean and biased variance over the picture."""
-        means, variances = torch.stack(self.means).double(), torch.stack(self.variances).double()
-        weights = means.new_tensor(self.counts)[:, None] / sum(self.counts)
-        mean = (weights * means).sum(0)
-        variance = (weights * (variances + (means - mean).square())).sum(0)
+        kind = widest(self.means[0].device)
+        means, variances = torch.stack(self.means).to(kind), torch.stack(self.variances).to(kind)
+        mean, variance = means[0], variances[0]
+        if len(self.counts) > 1:
+            weights = means.new_tensor(self.counts)[:, None] / sum(self.counts)
+            mean = (weights * means).sum(0)
+            variance = (weights * (variances + (means - mean).square())).sum(0)
         size = len(mean) // groups
         mean, variance = mean.view(groups, size), variance.view(groups, size)
         centre = mean.mean(1, keepdim=True)
@@ -135,7 +140,7 @@ class FeatureMap:
 
     def __init__(self, place: Place, channels: int, height: int, width: int) -> None:
         self.height, self.width, self.channels = height, width, channels
-        self._place = place
+        self.device, self._place = place.device, place
         self._buffer: Optional[Tensor] = None
         self._whole: Optional[Tensor] = None
         self._statistics = Statistics()

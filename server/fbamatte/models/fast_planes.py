@@ -56,5 +56,7 @@ def _encoding(nearness: Tensor) -> Tensor:
     """Return six channels; see `fbamatte.compositing.trimap.encode`."""
     if nearness.shape[1] != 2:
         return nearness
-    widths = nearness.new_tensor([-0.5 / (s * ENCODING_CROP) ** 2 for s in ENCODING_SIGMAS])
-    return (nearness[:, :, None] * widths[:, None, None]).exp().flatten(1, 2)
+    out = nearness.new_empty(*nearness.shape[:2], len(ENCODING_SIGMAS), *nearness.shape[2:])
+    for k, sigma in enumerate(ENCODING_SIGMAS):
+        torch.mul(nearness, -0.5 / (sigma * ENCODING_CROP) ** 2, out=out[:, :, k])
+    return out.exp_().flatten(1, 2)

@@ -11,21 +11,24 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fbamatte.models.devices import widest
 from fbamatte.models.fast_maps import FeatureMap
 from fbamatte.models.layers import WSConv2d, standardised
 from fbamatte.models.tiles import Strips
+
+CPU = torch.device("cpu")
 
 
 def pooled(source: FeatureMap, sizes: tuple[int, ...], strips: Strips) -> list[Tensor]:
     """Return (1, C, k, k) averages of a map for each size k, summed in float32."""
     height, width = source.height, source.width
-    across = torch.cat([averages(width, k) for k in sizes])
-    down = torch.cat([averages(height, k) for k in sizes])
+    across = torch.cat([averages(width, k, source.device) for k in sizes])
+    down = torch.cat([averages(height, k, source.device) for k in sizes])
     total = None
     for first, last in strips.cut(height, width * source.channels * 6):
         x = source.rows(first, last)[0].permute(1, 2, 0)  # (rows, W, C)
         kind = torch.float64 if x.dtype == torch.float64 else torch.float32
-        across, down = across.to(x.device, kind), down.to(x.device, kind)
+        across, down = across.to(kind), down.to(kind)
         columns = across @ x.to(kind)  # (rows, Σk, C)
         part = torch.einsum("yr,rxc->yxc", down[:, first:last], columns)
         total = part if total is None else total + part
@@ -37,18 +40,18 @@ def pooled(source: FeatureMap, sizes: tuple[int, ...], strips: Strips) -> list[T
     return found
 
 
-def averages(length: int, bins: int) -> Tensor:
+def averages(length: int, bins: int, device: torch.device = CPU) -> Tensor:
     """Return the (bins, length) matrix of adaptive average pooling."""
-    matrix = torch.zeros(bins, length, dtype=torch.float64)
+    matrix = torch.zeros(bins, length, dtype=widest(device), device=device)
     for k in range(bins):
         first, last = k * length // bins, -(-(k + 1) * length // bins)
         matrix[k, first:last] = 1 / (last - first)
     return matrix
 
 
-def enlargement(length: int, bins: int) -> Tensor:
+def enlargement(length: int, bins: int, device: torch.device = CPU) -> Tensor:
     """Return the (bins, length) matrix of bilinear enlargement, align_corners False."""
-    unit = torch.eye(bins, dtype=torch.float64)[None]
+    unit = torch.eye(bins, dtype=widest(device), device=device)[None]
     return functional.interpolate(unit, size=length, mode="linear", align_corners=False)[0]
 
 
@@ -68,7 +71,7 @@ class PyramidTerm:
     def __init__(self, module: nn.Conv2d, first: int, sizes: tuple[int, ...]) -> None:
         weight = module.weight.detach()
         if isinstance(module, WSConv2d) and not module.folded:
-            weight = standardised(weight.double())
+            weight = standardised(weight.to(widest(weight.device)))
         self._weight = weight[:, first:].to(torch.float64 if weight.dtype == torch.float64 else torch.float32)
         self._sizes = sizes
 
@@ -82,7 +85,7 @@ class PyramidTerm:
             small = picture[0].to(weight.dtype)
             # q: output channel, kernel row and column, picture row and column
             q = torch.einsum("oiyx,iab->oyxab", weight, small)
-            down, across = (shifted(enlargement(n, k)).to(weight) for n in (height, width))
+            down, across = (shifted(enlargement(n, k, weight.device)).to(weight) for n in (height, width))
             rows.append(torch.einsum("yah,oyxab->hxbo", down, q).flatten(1, 2))
             columns.append(across.flatten(0, 1))
         return PyramidRows(torch.cat(rows, dim=1), torch.cat(columns).T.contiguous())

@@ -95,8 +95,9 @@ class FBANetwork(nn.Module):
 
 def normalise(image: Tensor) -> Tensor:
     """Return an image with ImageNet's mean and deviation taken out."""
-    mean, std = (image.new_tensor(values).view(1, 3, 1, 1) for values in (IMAGE_MEAN, IMAGE_STD))
-    return (image - mean) / std
+    # channel by channel: a tensor of constants would have to be brought to the device each time
+    planes = zip(image.unbind(1), IMAGE_MEAN, IMAGE_STD)
+    return torch.stack([(plane - mean) / std for plane, mean, std in planes], dim=1)
 
 
 def padded(x: Tensor) -> Tensor:

@@ -1,0 +1,62 @@
+"""What a device cannot do must not be asked of it: seen on torch's meta device, which has no values to copy."""
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from fbamatte.models import devices
+from fbamatte.models.config import NetworkConfig
+from fbamatte.models.fast import FastNetwork
+from fbamatte.models.fast_planes import Planes
+from fbamatte.models.network import FBANetwork
+from fbamatte.models.tiles import WHOLE, Strips
+
+STATISTICS = torch.ops.aten.batch_norm_update_stats.default
+META = torch.device("meta")
+
+
+class Watch(TorchDispatchMode):
+    """Notes every tensor that any operation takes or gives."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is STATISTICS:  # torch has no shapes for it
+            out = (torch.empty_like(args[1]), torch.empty_like(args[1]))
+        else:
+            out = function(*args, **(kwargs or {}))
+        for tensor in tree_leaves((args, kwargs, out)):
+            if isinstance(tensor, torch.Tensor):
+                self.seen.add((tensor.device.type, tensor.dtype, str(function)))
+        return out
+
+
+def watched(dtype, strips):
+    with META:
+        network = FBANetwork(NetworkConfig(width=0.125)).eval()
+        planes = Planes(torch.empty(1, 3, 67, 90), torch.empty(1, 2, 67, 90), torch.empty(1, 2, 67, 90))
+    with torch.inference_mode():
+        fast = FastNetwork(network, dtype)
+        with Watch() as watch:
+            out = fast(planes, strips)
+    assert (out.device.type, tuple(out.shape)) == ("meta", (1, 7, 67, 90))
+    return watch.seen
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_a_whole_picture_never_leaves_the_device(dtype):
+    """A copy to or from the processor would make a CUDA graph of the picture impossible."""
+    assert {(device, name) for device, _, name in watched(dtype, WHOLE) if device != "meta"} == set()
+
+
+@pytest.mark.parametrize("strips", [WHOLE, Strips(20_000, head=20_000)], ids=["whole", "strips"])
+def test_no_float64_where_there_is_none(monkeypatch, strips):
+    assert {
+        name for device, dtype, name in watched(torch.float32, strips) if (device, dtype) == ("meta", torch.float64)
+    }
+    monkeypatch.setattr(devices, "WITHOUT_FLOAT64", {"mps", "meta"})
+    seen = watched(torch.float32, strips)
+    assert {name for device, dtype, name in seen if (device, dtype) == ("meta", torch.float64)} == set()
