@@ -12,13 +12,12 @@ from fbamatte.rpc.framing import Buffer
 
 Array = NDArray[Any]
 Convert = Callable[[Array, Array], None]
-"""Casts its second array into its first, of the same shape and another floating-point type; what half cannot
-hold may become infinite. numpy's own way takes several times as long as a vectorised one, so a server that has
-one hands it in."""
+"""Casts its second array into its first, both contiguous, of the same shape, one half and the other float; what
+half cannot hold becomes the largest half with its sign, what is no number stays. numpy's own way takes several times
+as long as a vectorised one, so a server that has one hands it in."""
 
 HALF, _HALF_MAX = np.dtype("<f2"), 65504.0
-# Values cast at a time between chunks and planes: what is cast stays in the cache, and torch does so few of
-# them on the calling thread, where more would wait for its pool a thousand times a frame.
+# Values that numpy casts at a time: what is cast is still in the cache when it is looked at for overflow.
 _BLOCK = 1 << 15
 
 
@@ -46,8 +45,7 @@ class Narrowed:
         for start in range(0, self._flat.size, step):
             wide = self._flat[start : start + step]
             half = np.empty(wide.shape, HALF)
-            cast_blocks(half, wide, self._convert)
-            _limit(half, wide)
+            cast_flat(half, wide, self._convert)
             yield half.data.cast("B")
 
 
@@ -56,22 +54,19 @@ def copy_pixels(target: Array, source: Array, convert: Optional[Convert] = None)
     if target.dtype == source.dtype:
         np.copyto(target, source)
         return
-    source = np.ascontiguousarray(source)
+    cast_flat(target.reshape(-1), np.ascontiguousarray(source).reshape(-1), convert)
+
+
+def cast_flat(target: Array, source: Array, convert: Optional[Convert] = None) -> None:
+    """Cast ``source`` into ``target``, both flat and contiguous, as `Convert` does; with numpy where there is none."""
     if convert is not None:
         convert(target, source)
-        if target.dtype == HALF:
-            _limit(target.reshape(-1), source.reshape(-1))
-    else:
-        cast_blocks(target.reshape(-1), source.reshape(-1), None)
-        if target.dtype == HALF:
-            _limit(target.reshape(-1), source.reshape(-1))
-
-
-def cast_blocks(target: Array, source: Array, convert: Optional[Convert]) -> None:
-    """Cast ``source`` into ``target``, both flat, a little at a time."""
-    cast = convert or _numpy_cast
+        return
     for start in range(0, target.size, _BLOCK):
-        cast(target[start : start + _BLOCK], source[start : start + _BLOCK])
+        half, wide = target[start : start + _BLOCK], source[start : start + _BLOCK]
+        _numpy_cast(half, wide)
+        if target.dtype == HALF:
+            _limit(half, wide)
 
 
 def _numpy_cast(target: Array, source: Array) -> None:

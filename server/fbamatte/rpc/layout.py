@@ -108,7 +108,7 @@ def _check_frame_planes(planes: pb.Planes, label: str) -> None:
         raise FrameError(f"{label}: needs one plate and one trimap, declares {names or 'no planes'}")
 
 
-def _anonymous(size: int) -> mmap.mmap:
+def anonymous(size: int) -> mmap.mmap:
     """Return memory whose pages appear as they are written and go back to the system with the object."""
     if not hasattr(mmap, "MAP_PRIVATE"):
         return mmap.mmap(-1, max(size, 1))
@@ -145,7 +145,7 @@ class Payload:
 
     def _allocate(self) -> None:
         """Take memory of its own."""
-        self._memory = _anonymous(self.size)
+        self._memory = anonymous(self.size)
 
     def add(self, data: Buffer) -> None:
         """Append a chunk.

@@ -23,6 +23,7 @@ from fbamatte.errors import FrameError, ResourceError
 from fbamatte.rpc.v1 import matting_pb2 as pb
 
 FOLDER = Path("/dev/shm")
+_POPULATE = getattr(mmap, "MAP_POPULATE", 0)  # Python 3.10, Linux
 _NAME = re.compile(r"fbamatte-[0-9a-f]{32}")
 
 
@@ -47,7 +48,8 @@ class Segment:
     def __init__(self, name: str, descriptor: int, size: int) -> None:
         self.name = name
         self.bytes = size
-        self._map: Optional[mmap.mmap] = mmap.mmap(descriptor, size)
+        # All pages at once: one by one, as they are touched, they take longer than what is written there.
+        self._map: Optional[mmap.mmap] = mmap.mmap(descriptor, size, flags=mmap.MAP_SHARED | _POPULATE)
         self.view = memoryview(self._map)
 
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fbamatte.errors import FrameError
 from fbamatte.frame import Frame, Matte
 from fbamatte.rpc import layout
-from fbamatte.rpc.casting import HALF, Convert, Narrowed, cast_blocks, copy_pixels
+from fbamatte.rpc.casting import HALF, Convert, Narrowed, cast_flat, copy_pixels
 from fbamatte.rpc.codec import PIXEL_TYPES, info_label, read_info, write_info
 from fbamatte.rpc.framing import Buffer, Parts
 from fbamatte.rpc.v1 import matting_pb2 as pb
@@ -108,6 +108,14 @@ def float_bytes(planes: pb.Planes) -> int:
     return int(planes.width * planes.height * channels * 4)
 
 
+Empty = Callable[[tuple[int, ...]], Array]
+"""Makes an array of float32 whose content is written before it is read."""
+
+
+def _empty(shape: tuple[int, ...]) -> Array:
+    return np.empty(shape, np.float32)
+
+
 class PlanesPayload(layout.Payload):
     """A payload of planes being received: half becomes float as it comes, so that nothing is left to do.
 
@@ -117,8 +125,8 @@ class PlanesPayload(layout.Payload):
         What it holds.
     label : str
         What to call the frame in an error.
-    convert : callable, optional
-        See `Convert`.
+    convert, empty : callable, optional
+        See `Convert` and `Empty`.
 
     Raises
     ------
@@ -126,10 +134,10 @@ class PlanesPayload(layout.Payload):
         If the layout makes no sense.
     """
 
-    def __init__(self, planes: pb.Planes, label: str, convert: Optional[Convert] = None) -> None:
+    def __init__(self, planes: pb.Planes, label: str, convert: Optional[Convert] = None, empty: Empty = _empty) -> None:
         self._places = layout.places(planes, shared=False, label=label)
         # Pages appear as they are written, as for any other payload.
-        self._arrays = {FIELDS[place.kind]: np.empty(_shape(planes, place), np.float32) for place in self._places}
+        self._arrays = {FIELDS[place.kind]: empty(_shape(planes, place)) for place in self._places}
         self._convert = convert
         self._odd = b""
         super().__init__(self._places[-1].end if self._places else 0, label)
@@ -157,7 +165,7 @@ class PlanesPayload(layout.Payload):
             flat[at // 2] = np.frombuffer(self._odd + bytes(data[:1]), HALF)[0]
             at, data = at + 1, data[1:]
         whole = len(data) // 2
-        cast_blocks(flat[at // 2 : at // 2 + whole], np.frombuffer(data, HALF, whole), self._convert)
+        cast_flat(flat[at // 2 : at // 2 + whole], np.frombuffer(data, HALF, whole), self._convert)
         self._odd = bytes(data[2 * whole :])
 
     def _content(self) -> dict[str, Array]:
@@ -169,7 +177,13 @@ Content = Union[Buffer, dict[str, Array]]
 
 
 def read_planes(
-    source: Content, planes: pb.Planes, *, shared: bool, label: str, convert: Optional[Convert] = None
+    source: Content,
+    planes: pb.Planes,
+    *,
+    shared: bool,
+    label: str,
+    convert: Optional[Convert] = None,
+    empty: Empty = _empty,
 ) -> dict[str, NDArray[np.float32]]:
     """Return the planes in ``source`` as float32 arrays by field name.
 
@@ -184,8 +198,8 @@ def read_planes(
         Otherwise float planes are views of ``source``.
     label : str
         What to call the frame in an error.
-    convert : callable, optional
-        See `Convert`.
+    convert, empty : callable, optional
+        See `Convert` and `Empty`.
 
     Returns
     -------
@@ -204,17 +218,19 @@ def read_planes(
         array = view
         # A float plane that follows half planes may lie at an odd place.
         if shared or view.dtype != np.float32 or not view.flags.aligned:
-            array = np.empty(view.shape, np.float32)
+            array = empty(view.shape)
             copy_pixels(array, view, convert)
         found[name] = array
     return found
 
 
-def read_frame(header: pb.FrameHeader, payload: Content, convert: Optional[Convert] = None) -> Frame:
+def read_frame(
+    header: pb.FrameHeader, payload: Content, convert: Optional[Convert] = None, empty: Empty = _empty
+) -> Frame:
     """Return the frame whose planes are in ``payload``: chunks put together, or a lease."""
     label = info_label(header.info)
     shared = header.payload == pb.PAYLOAD_KIND_SHARED_MEMORY
-    arrays = read_planes(payload, header.planes, shared=shared, label=label, convert=convert)
+    arrays = read_planes(payload, header.planes, shared=shared, label=label, convert=convert, empty=empty)
     return Frame(plate=arrays["plate"], trimap=arrays["trimap"], **read_info(header.info))
 
 

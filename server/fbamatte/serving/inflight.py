@@ -24,6 +24,7 @@ from fbamatte.serving.budget import BYTES_PER_PIXEL, MemoryBudget
 from fbamatte.serving.convert import convert
 from fbamatte.serving.job import Job
 from fbamatte.serving.settings import ServerSettings
+from fbamatte.serving.slabs import Slabs
 
 _RGBA: dict[int, Literal["premultiplied", "straight", "none"]] = {
     pb.RGBA_CONTENT_PREMULTIPLIED: "premultiplied",
@@ -45,10 +46,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Memory:
-    """What frames in flight may take: payloads that came in, and frames that are worked on."""
+    """What frames in flight may take: payloads that came in, frames that are worked on; and where planes come from."""
 
     payloads: MemoryBudget
     work: MemoryBudget
+    slabs: Slabs
 
 
 class InFlight:
@@ -88,7 +90,7 @@ class InFlight:
         self._settings = settings
         self._memory = memory
         self._lease = lease
-        self._payload = None if lease is not None else _payload(header, admitted)
+        self._payload = None if lease is not None else _payload(header, admitted, memory.slabs)
         self._view: Any = lease
         self._held_payload = 0 if lease is not None else admitted.memory_bytes
         self._held_work = 0
@@ -164,7 +166,7 @@ class InFlight:
 
     def _decode_planes(self, view: pixels.Content) -> Frame:
         self._reserve_work(self.admitted.pixels)
-        return pixels.read_frame(self.header, view, convert)
+        return pixels.read_frame(self.header, view, convert, self._memory.slabs.empty)
 
     def _decode_exr(self, view: memoryview) -> Frame:
         plate_bytes = self.header.exr.plate_bytes
@@ -216,10 +218,10 @@ class InFlight:
         return Answer(header, [data])
 
 
-def _payload(header: pb.FrameHeader, admitted: Admitted) -> Payload:
+def _payload(header: pb.FrameHeader, admitted: Admitted, slabs: Slabs) -> Payload:
     """Return where its chunks go; pixels become float as they come."""
     if header.payload == pb.PAYLOAD_KIND_PLANES:
-        return pixels.PlanesPayload(header.planes, admitted.label, convert)
+        return pixels.PlanesPayload(header.planes, admitted.label, convert, slabs.empty)
     return Payload(admitted.payload_bytes, admitted.label)
 
 

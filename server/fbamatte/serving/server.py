@@ -32,6 +32,7 @@ from fbamatte.serving.pool import ModelKey, ModelPool
 from fbamatte.serving.scheduler import Scheduler
 from fbamatte.serving.service import MattingService
 from fbamatte.serving.settings import ServerSettings
+from fbamatte.serving.slabs import Slabs
 from fbamatte.serving.status import StatusServer
 from fbamatte.serving.tokens import TokenFile
 from fbamatte.serving.worker import DeviceWorker
@@ -127,6 +128,7 @@ class Server:
         while not self._told.wait(TICK_SECONDS):
             self.desk.check_pace()
             self._heap.tidy()
+            self.desk.memory.slabs.tidy(time.monotonic())
             reason = self._reason_to_stop()
             if reason:
                 _log.info("stopping", reason=reason)
@@ -238,9 +240,10 @@ def _automatic() -> list[str]:
 
 
 def memory_for(settings: ServerSettings) -> Memory:
-    """Return the memory that frames in flight may take, a quarter of it for payloads."""
+    """Return the memory that frames in flight may take: a quarter is for payloads, of which a quarter may lie idle."""
     total = settings.memory or psutil.virtual_memory().total // 2
-    return Memory(payloads=MemoryBudget(total // 4), work=MemoryBudget(total - total // 4))
+    payloads = total // 4
+    return Memory(MemoryBudget(payloads), MemoryBudget(total - payloads), Slabs(payloads // 4))
 
 
 def warm_frame() -> Frame:
