@@ -147,3 +147,20 @@ def test_distances_by_search_encode_as_the_trimaps_own(size, share):
     for squared in (searched(masks), squared_distances(masks)):
         found = Planes(image, masks, squared).encoder_input(0, size[0])[0, 3:9, :, : size[1]]
         assert np.abs(found.numpy() - expected).max() < 1e-5
+
+
+def test_normalising_in_one_pass_changes_nothing(narrow, monkeypatch):
+    """What a GPU does, on the CPU."""
+    monkeypatch.setattr(fast_maps, "IN_ONE_PASS", {"cpu"})
+    network = narrow.double()
+    given = planes(33, 47, torch.float64)
+    for strips in (WHOLE, SMALL):
+        found = FastNetwork(network, torch.float64)(Planes(*given), strips)
+        assert (found - network(*given)).abs().max() < 1e-10
+
+
+def test_a_head_of_half_precision_is_near(narrow):
+    given = planes(33, 47)
+    found = FastNetwork(narrow, torch.float32, torch.float16)(Planes(*given))
+    assert found.dtype == torch.float32
+    assert 0 < (found - narrow(*given)).abs().max() < 5e-3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Optional, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,11 +27,15 @@ class FastNetwork:
         In eval mode; its convolutions' weights may be in half precision already.
     dtype : torch.dtype
         Of features and convolutions; statistics, the full-size head and the fusion stay in float32.
+    head : torch.dtype, optional
+        Of what the head's convolutions multiply; by default float32.
     consume : bool
         Empty the network's own convolutions as they are taken over, so that weights exist once.
     """
 
-    def __init__(self, network: FBANetwork, dtype: torch.dtype, *, consume: bool = False) -> None:
+    def __init__(
+        self, network: FBANetwork, dtype: torch.dtype, head: Optional[torch.dtype] = None, *, consume: bool = False
+    ) -> None:
         self._network, self.dtype = network, dtype
         self._convolutions: dict[nn.Module, Convolution] = {}
         encoder, decoder = network.encoder, network.decoder
@@ -40,11 +44,12 @@ class FastNetwork:
         behind = cast("nn.Conv2d", decoder.conv_up1[0])
         self._pyramid = PyramidTerm(behind, self._deep, POOL_SIZES)
         self._convolutions[behind] = Convolution(behind, dtype, slice(self._deep))
-        head = set(decoder.conv_up4.modules())
-        self.head_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        in_head = set(decoder.conv_up4.modules())
+        self.output_dtype = torch.float64 if dtype == torch.float64 else torch.float32
+        self.head_dtype = head or self.output_dtype
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and module not in self._convolutions:
-                self._convolutions[module] = Convolution(module, self.head_dtype if module in head else dtype)
+                self._convolutions[module] = Convolution(module, self.head_dtype if module in in_head else dtype)
         if consume:
             for module in self._convolutions:
                 module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
@@ -142,10 +147,10 @@ class _Run:
         planes = self._planes
         height, width = planes.shape
         channels = self._network.config.head_channels
-        out = torch.empty(1, channels, height, width, dtype=self._fast.head_dtype, device=planes.device)
+        out = torch.empty(1, channels, height, width, dtype=self._fast.output_dtype, device=planes.device)
         row_bytes = planes.width * 4 * (8 + 2 * x.channels + 48 + 8)
         for first, last in self._strips.cut(planes.height, row_bytes, self._strips.head):
-            raw = self._head_rows(x, first, last)
+            raw = self._head_rows(x, first, last).to(out.dtype)
             done = self._network.head(raw, planes.image_rows(first, last))
             out[:, :, first:last] = done[:, :, : height - first, :width]
         return out
@@ -156,7 +161,7 @@ class _Run:
         one, two, three = (self._fast._convolutions[self._network.decoder.conv_up4[k]] for k in (0, 2, 4))
 
         def make(above: int, below: int) -> Tensor:
-            parts = [doubled(x, above, below).to(kind), planes.head_input(above, below)]
+            parts = [doubled(x, above, below).to(kind), planes.head_input(above, below).to(kind)]
             return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
 
         hidden = one(Computed(planes.height, make).rows(first - 2, last + 2), pad_rows=False)

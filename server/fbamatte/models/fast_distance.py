@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -28,12 +29,13 @@ def squared_distances(masks: Tensor) -> Tensor:
 
     Notes
     -----
-    Exact on the CPU; elsewhere exact to `REACH` pixels and `FAR` or merely large beyond.
+    Exact, on CUDA to `REACH` pixels and merely larger than that beyond.
     """
-    if masks.device.type == "cpu":
-        with ThreadPoolExecutor(2) as pool:
-            return torch.from_numpy(np.stack(list(pool.map(_transform, masks[0].numpy()))))[None]
-    return searched(masks)
+    if masks.device.type == "cuda":
+        return searched(masks)
+    with ThreadPoolExecutor(2) as pool:
+        found = np.stack(list(pool.map(_transform, masks[0].cpu().numpy())))
+    return torch.from_numpy(found)[None].to(masks.device)
 
 
 def _transform(
@@ -47,16 +49,31 @@ def _transform(
 
 
 def searched(masks: Tensor) -> Tensor:
-    """Return the same by search: down the columns by running maxima, along the rows step by step."""
-    height, width = masks.shape[2:]
+    """Return the same on the device, exact to `REACH`: running maxima down the columns, a search along the rows."""
+    height = masks.shape[2]
     down = torch.arange(height, device=masks.device, dtype=torch.float32)[:, None]
     never = 1e5
     above = torch.where(masks > 0, down, -never).cummax(dim=2).values
     below = torch.where(masks > 0, down, height + never).flip(2).cummin(dim=2).values.flip(2)
     column = torch.minimum(down - above, below - down)
-    squared = torch.where(column >= never, FAR, column.square())
+    return _along_rows(torch.where(column >= never, FAR, column.square()))
+
+
+def _along_rows(squared: Tensor) -> Tensor:
+    """Return each pixel's least ``squared + step²`` over the pixels of its row."""
+    reach = min(REACH, squared.shape[-1] - 1)
+    if squared.is_cuda:
+        with suppress(ImportError):  # torch for Windows comes without Triton
+            from fbamatte.models.kernels import nearest_in_rows  # noqa: PLC0415 - there is no Triton without CUDA
+
+            return nearest_in_rows(squared, reach, FAR)
+    return stepwise(squared, reach)
+
+
+def stepwise(squared: Tensor, reach: int) -> Tensor:
+    """Return the same step by step: the arithmetic of `fbamatte.models.kernels` in plain torch."""
     best = squared.clone()
-    for step in range(1, min(REACH, width - 1) + 1):
+    for step in range(1, reach + 1):
         torch.minimum(best[..., step:], squared[..., :-step] + step**2, out=best[..., step:])
         torch.minimum(best[..., :-step], squared[..., step:] + step**2, out=best[..., :-step])
     return best

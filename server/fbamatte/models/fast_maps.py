@@ -18,9 +18,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fbamatte.models.devices import widest
+from fbamatte.models.fused import normalised
 
 MARGIN = 4
 """Rows of zeros above and below a map: the widest dilation."""
+
+
+IN_ONE_PASS = {"cuda"}
+"""Devices on which `normalised` is one kernel."""
 
 
 class Rows(Protocol):
@@ -119,6 +124,9 @@ class Normalisation:
     def apply(self, x: Tensor, first: int, last: int) -> Tensor:
         """Return normalised rows."""
         weight, bias, epsilon = self.norm.weight, self.norm.bias, self.norm.eps
+        if x.device.type in IN_ONE_PASS:
+            shortcut = None if self.shortcut is None else self.shortcut.rows(first, last)
+            return normalised(x, self.mean, self.variance, weight, bias, epsilon, self.slope, shortcut)  # type: ignore[arg-type]
         out = functional.batch_norm(x, self.mean, self.variance, weight, bias, False, 0.0, epsilon)  # type: ignore[arg-type]
         if self.shortcut is not None:
             out += self.shortcut.rows(first, last)
