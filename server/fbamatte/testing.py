@@ -7,6 +7,7 @@ A server offers the stand-ins only when started with ``--testing``, by these nam
 ``testing-wire``            the same without any colour or solving: what is left is the server itself
 ``testing-sleep-0.1``       as ``testing-null``, after 0.1 s
 ``testing-late-20``         the same after 20 s, but warms up at once
+``testing-polling-20``      as ``testing-late-20``, but gives up as soon as nobody waits for it
 ``testing-memory-3``        the third call runs out of memory, the others do not
 ``testing-large-512``       as ``testing-null``, with trained values of 512 MiB
 ``testing-broken``          cannot be loaded
@@ -33,6 +34,7 @@ from numpy.typing import NDArray
 from fbamatte.engine import Engine
 from fbamatte.errors import CheckpointError
 from fbamatte.frame import Frame, Matte
+from fbamatte.models import interruption
 from fbamatte.models.base import Estimate, ModelInfo
 from fbamatte.serving.catalogue import BYTES_PER_PARAMETER, Catalogue, Source
 from fbamatte.serving.process import Ready
@@ -86,6 +88,19 @@ class LateEstimator(SleepEstimator):
     def estimate(self, image: Array, trimap: Array) -> Estimate:
         """Return what came, at once the first time."""
         return super().estimate(image, trimap) if self.calls else NullEstimator.estimate(self, image, trimap)
+
+
+class PollingEstimator(LateEstimator):
+    """Asks every moment whether anybody still waits."""
+
+    def estimate(self, image: Array, trimap: Array) -> Estimate:
+        """Return what came, at once the first time, or give up."""
+        end = time.monotonic() + (self.seconds if self.calls else 0)
+        self.calls += 1
+        while time.monotonic() < end:
+            interruption.check()
+            time.sleep(0.005)
+        return Estimate(trimap, image, image)
 
 
 class FailingEstimator(NullEstimator):
@@ -170,6 +185,7 @@ _MAKERS: dict[str, Callable[[str, str, str], Any]] = {
     "wire": lambda _name, _value, device: WireEngine(device),
     "sleep": lambda name, value, device: SleepEstimator(float(value), device, name),
     "late": lambda name, value, device: LateEstimator(float(value), device, name),
+    "polling": lambda name, value, device: PollingEstimator(float(value), device, name),
     "memory": lambda name, value, device: FailingEstimator(int(value), device, name),
     "large": lambda name, value, device: NullEstimator(device, name, int(value) * 2**20 // BYTES_PER_PARAMETER),
     "broken": _broken,

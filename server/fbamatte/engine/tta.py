@@ -22,6 +22,7 @@ from fbamatte.compositing.trimap import UNKNOWN
 from fbamatte.engine.solve import in_linear_light
 from fbamatte.errors import UsageError
 from fbamatte.imaging import color
+from fbamatte.models import interruption
 from fbamatte.models.base import Estimate, Estimator, ModelInfo
 
 Plane = NDArray[np.float32]
@@ -154,6 +155,7 @@ class Augmented:
         foreground, background = np.zeros_like(plate), np.zeros_like(plate)
         fitted = False
         for augmentation in self.augmentations:
+            interruption.check()
             weight = np.float32(augmentation.weight / total)
             seen = self._seen(plate, image, trimap, augmentation)
             a, f, b = self._solved(plate, image, seen)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Optional
 
+from fbamatte.models import interruption
+
 DEFAULT_BUDGET = 16 << 20
 
 ROW_STEP = 8
@@ -42,6 +44,7 @@ class Strips:
         if budget:
             step = max(budget // max(row_bytes, 1) // ROW_STEP * ROW_STEP, ROW_STEP)
         for first in range(0, height, step):
+            interruption.check()
             yield first, min(first + step, height)
 
     def smaller(self) -> Strips:

@@ -14,6 +14,7 @@ from concurrent import futures
 from typing import TYPE_CHECKING, Any
 
 from fbamatte.errors import CancelledError, FbaMatteError, InternalError, ResourceError
+from fbamatte.models.interruption import interruptible
 from fbamatte.serving.device import DeviceThread
 from fbamatte.serving.failures import as_our_error, is_out_of_memory
 from fbamatte.serving.job import Job
@@ -130,7 +131,7 @@ class DeviceWorker:
 
     def _estimate(self, job: Job, engine: Engine, prepared: Any) -> Any:
         try:
-            return self._on_device(job, engine.estimate, prepared)
+            return self._on_device(job, watched_estimate, engine, prepared, job.check)
         except Exception as error:
             if not (is_out_of_memory(error) or isinstance(error, ResourceError)):
                 raise
@@ -138,7 +139,7 @@ class DeviceWorker:
         # Outside the handler: its traceback would hold what just did not fit.
         if not self._on_device(job, use_less_memory, engine):
             raise told
-        return self._on_device(job, engine.estimate, prepared)
+        return self._on_device(job, watched_estimate, engine, prepared, job.check)
 
     def _on_device(self, job: Job, function: Callable[..., Any], *args: Any) -> Any:
         """Call on the device's thread; a job that is cancelled or late leaves the line."""
@@ -153,6 +154,13 @@ class DeviceWorker:
             raise
         finally:
             job.when_cancelled(None)
+
+
+def watched_estimate(engine: Engine, prepared: Any, check: Callable[[], None]) -> Any:
+    """Estimate on the device's thread until nobody waits any more, which the estimator asks where it can stop."""
+    with interruptible(check):
+        check()
+        return engine.estimate(prepared)
 
 
 def use_less_memory(engine: Engine) -> bool:

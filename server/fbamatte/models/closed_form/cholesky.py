@@ -19,6 +19,7 @@ from scipy.linalg.blas import dsyrk, dtrsm, strsv
 from scipy.linalg.lapack import dpotrf
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
+from fbamatte.models import interruption
 from fbamatte.models.closed_form.dissection import Front
 from fbamatte.models.closed_form.jit import kernel
 from fbamatte.models.closed_form.laplacian import Doubles, Ids, System
@@ -74,6 +75,7 @@ def _blocks(system: System, fronts: list[Front]) -> Iterator[tuple[Ids, Ids, Any
     updates: dict[int, tuple[Any, Ids]] = {}
     blas = ThreadpoolController().select(user_api="blas")
     for position, front in enumerate(fronts):
+        interruption.check()
         count = len(front.columns)
         left = [updates.pop(child) for child in front.children if child in updates]  # an island leaves nothing
         matrix = _gather(system, front, left, place)

@@ -13,6 +13,7 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
+from fbamatte.models import interruption
 from fbamatte.models.base import Array
 from fbamatte.models.closed_form.jit import kernel
 
@@ -44,6 +45,7 @@ def estimate_foreground(image: Array, alpha: Array) -> tuple[Array, Array]:
         foreground, background = _nearest(foreground, height, width), _nearest(background, height, width)
         sweeps = SMALL_SWEEPS if max(height, width) <= SMALL_SIZE else BIG_SWEEPS
         for _ in range(sweeps):
+            interruption.check()
             _sweep(small_image, small_alpha, foreground, background, REGULARISATION, GRADIENT_WEIGHT)
     return foreground, background
 
