@@ -17,7 +17,7 @@ from tqdm import tqdm
 from fbamatte.evaluation import procedural
 from fbamatte.evaluation.datasets import Case
 from fbamatte.evaluation.datasets.base import drawn_radius, trimap_around
-from fbamatte.imaging import color
+from fbamatte.evaluation.datasets.made import display_case
 from fbamatte.training.batch import Batch
 from fbamatte.training.distance import draw_trimap
 from fbamatte.training.generator import ProceduralSource
@@ -101,10 +101,7 @@ def validation_pictures(count: int, size: int) -> list[Case]:
 
 
 def _case(seed: int, size: int, family: str) -> Case:
-    made = procedural.sample(seed, size, family)
-    foreground, background = (np.clip(color.encode(x), 0, 1) for x in (made.foreground, made.background))
-    share = made.alpha[..., None]
-    plate = (share * foreground + (1 - share) * background).astype(np.float32)
     name = f"{family}-{seed}"
-    trimap = trimap_around(made.alpha, drawn_radius(name, *RADII))
-    return Case(name, plate, trimap, made.alpha, foreground, background)
+    case = display_case(name, procedural.sample(seed, size, family))
+    assert case.alpha is not None
+    return replace(case, trimap=trimap_around(case.alpha, drawn_radius(name, *RADII)))

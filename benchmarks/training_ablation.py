@@ -1,6 +1,6 @@
 """The paper's ablations in miniature, on made pictures: rows of Tables 2 and 3, several seeds each.
 
-    python benchmarks/training_ablation.py OUT [--seeds 3] [--samples 2400] [--width 0.125] [--crop 64] [--threads 1]
+    python benchmarks/training_ablation.py OUT [--seeds 3] [--samples 1200] [--width 0.125] [--crop 64] [--threads 1]
 
 Every row sees the same samples in the same order, as many as the others, and is measured on pictures of seeds and shape
 families that none is trained on, with guesses and closed-form matting beside it. A rate is chosen first for
@@ -40,7 +40,7 @@ from fbamatte.training.recipe import Recipe, load_recipe
 
 TUNED = ("table2-4", "table2-5", "table2-6")
 """Rows that stand for their norm and batch size when a rate is chosen."""
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (1e-3, 3e-3, 1e-2)
 GUESSES = ("half", "distance", "closed-form")
 """What knows no training: a half, the distances to what is known, and closed-form matting."""
 
@@ -186,7 +186,7 @@ class Study:
     @property
     def count(self) -> int:
         """How many tasks there are."""
-        return len(GUESSES) + len(TUNED) * len(RATES) + self.options.seeds * len(ROWS)
+        return len(GUESSES) + len(TUNED) * len(RATES) + int(self.options.seeds) * len(ROWS)
 
 
 def figures(estimator: Estimator | Guess, cases: Sequence[Case]) -> dict[str, dict[str, float]]:
@@ -204,7 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--samples", type=int, default=2400, help="that each row is trained on: a multiple of 12")
+    parser.add_argument("--samples", type=int, default=1200, help="that each row is trained on: a multiple of 12")
     parser.add_argument("--pool", type=int, default=1200, help="different pictures that these come from")
     parser.add_argument("--width", type=float, default=0.125, help="of the network")
     parser.add_argument("--crop", type=int, default=64, help="side of the training pictures")

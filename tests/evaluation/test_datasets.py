@@ -168,6 +168,12 @@ def test_procedural_needs_no_folder():
     assert len(dataset.names()) == 9
     case = only(dataset.load(dataset.names()[1]))
     assert (case.name, case.light, case.image.shape) == ("fur-0001", "linear", (64, 64, 3))
+    shown = open_dataset("procedural-display", "9@64").load("fur-0001").frames[0]
+    assert shown.light == "display"
+    assert shown.image.min() >= 0
+    assert shown.image.max() <= 1
+    mixed = shown.alpha[..., None] * shown.foreground + (1 - shown.alpha[..., None]) * shown.background
+    np.testing.assert_allclose(shown.image, mixed, atol=1e-6)
     clip = open_dataset("procedural-clips", "1@64").load("hair-0000")
     assert len(clip.frames) == 8
     assert clip.motion.shape == (7, 64, 64, 2)

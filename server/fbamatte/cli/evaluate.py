@@ -22,7 +22,7 @@ class EvaluateSettings:
 
     dataset: str = positional(
         "composition-1k, adobe-training, alphamatting-training, alphamatting-test, distinctions-646, aim-500, folder, "
-        "plates, procedural or procedural-clips"
+        "plates, procedural, procedural-display or procedural-clips"
     )
     root: str = positional("where the data set is; for the procedural ones COUNT[@SIZE], as in 48@512")
     model: tuple[str, ...] = option(

@@ -11,7 +11,7 @@ from pathlib import Path
 from fbamatte.errors import UsageError
 from fbamatte.evaluation.datasets.base import Case, DataSet, Shot
 from fbamatte.evaluation.datasets.composed import AdobeTraining, Composition1k, Distinctions646
-from fbamatte.evaluation.datasets.made import Procedural, ProceduralClips
+from fbamatte.evaluation.datasets.made import Procedural, ProceduralClips, ProceduralDisplay
 from fbamatte.evaluation.datasets.plates import Plates
 from fbamatte.evaluation.datasets.real import Aim500, AlphaMattingTest, AlphaMattingTraining, Folder
 
@@ -27,6 +27,7 @@ _SETS: dict[str, Callable[[Path, Path | None], DataSet]] = {
     Folder.name: Folder,
     Plates.name: Plates,
     Procedural.name: Procedural,
+    ProceduralDisplay.name: ProceduralDisplay,
     ProceduralClips.name: ProceduralClips,
 }
 NAMES = tuple(_SETS)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from fbamatte.errors import UsageError
 from fbamatte.evaluation import procedural
 from fbamatte.evaluation.datasets.base import Case, Shot
+from fbamatte.imaging import color
 
 # Tables and tests keep to their own: whoever trains on the same generator starts above these.
 FIRST_SEED = 0
@@ -35,6 +38,17 @@ class Procedural:
         return Shot([_case(name, procedural.sample(int(seed), self._size, family))])
 
 
+class ProceduralDisplay(Procedural):
+    """The same pictures with F and B encoded for a display and composited so, as the published data sets are."""
+
+    name = "procedural-display"
+
+    def load(self, name: str) -> Shot:
+        """Draw one picture."""
+        family, _, seed = name.rpartition("-")
+        return Shot([display_case(name, procedural.sample(int(seed), self._size, family))])
+
+
 class ProceduralClips(Procedural):
     """Clips of eight frames with camera and object motion; in place of a folder stands ``COUNT[@SIZE]``."""
 
@@ -51,6 +65,14 @@ class ProceduralClips(Procedural):
 
 def _case(name: str, sample: procedural.Sample) -> Case:
     return Case(name, sample.plate, sample.trimap, sample.alpha, sample.foreground, sample.background, light="linear")
+
+
+def display_case(name: str, sample: procedural.Sample) -> Case:
+    """Return a sample in display light: its F and B encoded and cut to [0, 1], its plate composited of these."""
+    foreground, background = (np.clip(color.encode(part), 0, 1) for part in (sample.foreground, sample.background))
+    share = sample.alpha[..., None]
+    plate = (share * foreground + (1 - share) * background).astype(np.float32)
+    return Case(name, plate, sample.trimap, sample.alpha, foreground, background)
 
 
 def _wish(text: str, size: int) -> tuple[int, int]:
