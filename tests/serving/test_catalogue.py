@@ -1,10 +1,30 @@
 import pytest
+import torch
 from structlog.testing import capture_logs
 
 from fbamatte.errors import CheckpointError, ModelNotFoundError
 from fbamatte.models import registry
+from fbamatte.models.checkpoint import save_checkpoint
+from fbamatte.models.config import NetworkConfig
+from fbamatte.models.network import FBANetwork
+from fbamatte.rpc.client import Client
 from fbamatte.serving.catalogue import Catalogue
-from fbamatte.testing import NULL, Sources
+from fbamatte.testing import NULL, Sources, serve_in_process
+from serving.helpers import frame, messages, raw
+
+ABOUT = {"title": "t", "licence": "CC0-1.0", "commercial": True, "source": "s", "description": "d"}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The folder of imported models, empty."""
+    monkeypatch.setenv("FBAMATTE_MODELS", str(tmp_path))
+    return tmp_path
+
+
+def add_model(folder, name):
+    torch.manual_seed(0)
+    save_checkpoint(FBANetwork(NetworkConfig(width=0.125)).eval(), folder / f"{name}.safetensors", ABOUT)
 
 
 def test_without_a_wish_every_registered_model_is_offered_the_default_first():
@@ -39,3 +59,32 @@ def test_a_damaged_model_is_left_out_unless_it_was_asked_for(monkeypatch):
     assert lines[0]["reason"] == "damaged: no checkpoint"
     with pytest.raises(CheckpointError):
         Catalogue.of_registry(["damaged"])
+
+
+def test_a_model_that_is_imported_later_is_there_without_a_restart(folder):
+    with serve_in_process() as wished, serve_in_process(models=()) as server:
+        with Client(server.addresses[0]) as client:
+            before = {model.name for model in client.list_models()}
+            add_model(folder, "late")
+            assert {model.name for model in client.list_models()} == before | {"late"}
+        # Nobody has listed this one; its own name is enough.
+        add_model(folder, "later")
+        with raw(server.addresses[0]) as stream:
+            stream.send(*messages(frame(1), model="later"), *messages(frame(2), model="latest"))
+            answers = stream.answers(2)
+        assert answers["k1"] == "OK"
+        assert answers["k2"].code == "NOT_FOUND"
+        assert "late, later" in answers["k2"].message
+        # What an operator names is all that he offers.
+        with Client(wished.addresses[0]) as client:
+            assert [model.name for model in client.list_models()] == [NULL]
+
+
+def test_of_a_damaged_file_that_lies_there_it_is_said_once(folder):
+    catalogue = Catalogue.of_registry()
+    (folder / "torn.safetensors").write_bytes(b"torn")
+    with capture_logs() as lines:
+        for _ in range(3):
+            with pytest.raises(ModelNotFoundError):
+                catalogue.resolve("torn")
+    assert [line["model"] for line in lines] == ["torn"]

@@ -57,6 +57,18 @@ def test_7_headers_that_claim_too_much_are_refused_before_anything_is_allocated(
     assert grown <= 64 * 2**20
 
 
+@pytest.mark.parametrize("broken", ["plate", "trimap"])
+def test_an_exr_frame_without_a_name_is_named_by_its_number(address, broken):
+    """Callers other than our own client have nothing but the message."""
+    data = attacks.exr()
+    parts = {"plate": data, "trimap": data, broken: data[: len(data) // 2]}
+    sent = attacks.exr_messages(parts["plate"], trimap=parts["trimap"])
+    sent[0].header.info.name, sent[0].header.info.number = "", 1042
+    answer = answer_to(address, *sent)
+    assert answer.code == "INVALID_ARGUMENT"
+    assert f"{broken} of frame 1042" in answer.message
+
+
 def test_7_a_compressed_bomb_in_the_payload_is_bounded(server, address):
     """A black picture compresses a thousandfold; what it unpacks to is bounded by the header's own size."""
     answer = answer_to(address, *attacks.exr_messages(attacks.exr()[:-200]))

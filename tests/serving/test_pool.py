@@ -147,3 +147,17 @@ def test_a_model_that_fails_to_load_harms_no_other_and_is_not_tried_at_once(devi
         pass
     assert tries == ["broken", "fine"]
     assert pool.used == 1
+
+
+def test_a_wish_and_what_it_comes_to_are_one_model(device, made):
+    pool = ModelPool(
+        device,
+        lambda key, _device: made.append(key) or FakeEngine(key),
+        lambda _key: 1,
+        2,
+        precision_of=lambda wish: "fp32" if wish == "auto" else wish,
+    )
+    for precision in ("auto", "fp32", "bf16", "auto"):
+        with pool.lease(pool.key("a", precision)):
+            pass
+    assert [key.precision for key in made] == ["fp32", "bf16"]

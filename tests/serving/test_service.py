@@ -11,6 +11,7 @@ from fbamatte import EncodedFrame
 from fbamatte.engine import Engine
 from fbamatte.frame import Window
 from fbamatte.imaging.matte_exr import decode_matte
+from fbamatte.rpc import layout, pixels
 from fbamatte.rpc.client import Client
 from fbamatte.rpc.framing import Chunk
 from fbamatte.rpc.v1 import matting_pb2 as pb
@@ -96,6 +97,35 @@ def test_shared_memory_is_lent_over_unix_sockets_only(server):
         header.lease = lease.segment
         stream.send(pb.MatteRequest(header=header))
         assert stream.read("error").code == "INVALID_ARGUMENT"
+
+
+def test_a_lease_too_small_for_the_answer_is_refused_before_anything_is_matted(server):
+    """The answer has seven channels, the frame four: what suffices for the one does not for the other."""
+    header = messages(frame(1, 96, 54), "k", "half")[0].header
+    header.payload = pb.PAYLOAD_KIND_SHARED_MEMORY
+    sent = layout.planes_bytes(header.planes, shared=True, label="")
+    needed = layout.planes_bytes(pixels.answer_planes(header, 96, 54), shared=True, label="")
+    assert sent < needed
+    with raw(server.addresses[1]) as stream:
+        for tag, size in enumerate((sent, needed - 1, needed)):
+            stream.send(pb.MatteRequest(memory_request=pb.MemoryRequest(tag=tag, bytes=size)))
+            header.lease = stream.read("memory_lease").lease
+            stream.send(pb.MatteRequest(header=header))
+            if size < needed:
+                error = stream.read("error")
+                assert (error.code, error.permanent) == ("INVALID_ARGUMENT", True)
+                assert f"needs {needed} bytes" in error.message
+        stream.send(pb.MatteRequest(end=pb.FrameEnd(key="k")))
+        assert stream.answers(1) == {"k": "OK"}
+
+
+def test_a_precision_and_what_auto_comes_to_are_one_loaded_model():
+    with serve_in_process(models=("testing-null",)) as server:
+        with raw(server.addresses[0]) as stream:
+            for number, precision in enumerate((pb.PRECISION_AUTO, pb.PRECISION_FP32, pb.PRECISION_UNSPECIFIED)):
+                stream.send(*messages(frame(number), precision=precision))
+            assert set(stream.answers(3).values()) == {"OK"}
+        assert server.scheduler.workers[0].pool.loaded() == [("testing-null", "fp32")]
 
 
 def test_chunks_of_several_frames_may_be_interleaved(address):

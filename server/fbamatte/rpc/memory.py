@@ -147,7 +147,7 @@ class Leases:
         return answer
 
     def take(self, lease: str, size: int, label: str) -> memoryview:
-        """Return the memory of ``lease`` for a frame of ``size`` bytes; it is the frame's until `give`.
+        """Return the memory of ``lease`` for a frame that needs ``size`` bytes, its answer included; it is the frame's until `give`.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class Leases:
         if lease in self._busy:
             raise FrameError(f"{label}: lease {lease} belongs to another frame in flight")
         if size > segment.bytes:
-            raise FrameError(f"{label}: needs {size} bytes, lease {lease} has {segment.bytes}")
+            raise FrameError(f"{label}: needs {size} bytes, its answer included; lease {lease} has {segment.bytes}")
         segment.hide()
         self._busy.add(lease)
         return segment.view

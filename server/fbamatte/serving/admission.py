@@ -33,7 +33,9 @@ class Admitted:
     priority : Priority
         Who goes first.
     payload_bytes : int
-        Bytes that will come in chunks, or that its shared memory must hold.
+        Bytes that will come in chunks, or that lie in its shared memory.
+    lease_bytes : int
+        Bytes that its shared memory must hold: those, and later its answer.
     memory_bytes : int
         Bytes that what comes in chunks takes here: pixels become float as they come.
     pixels : int
@@ -46,6 +48,7 @@ class Admitted:
     precision: str
     priority: Priority
     payload_bytes: int
+    lease_bytes: int
     memory_bytes: int
     pixels: int
 
@@ -80,7 +83,9 @@ def admit(header: pb.FrameHeader, settings: ServerSettings, catalogue: Catalogue
     if header.output.payload == pb.PAYLOAD_KIND_SHARED_MEMORY and header.payload != pb.PAYLOAD_KIND_SHARED_MEMORY:
         raise FrameError(f"{label}: an answer in shared memory needs a frame that came in it")
     # Wrong wishes are told now, not after the frame has been matted.
-    pixels.answer_planes(header, max(header.planes.width, 1), max(header.planes.height, 1))
+    planes = pixels.answer_planes(header, max(header.planes.width, 1), max(header.planes.height, 1))
+    answer = layout.planes_bytes(planes, shared=True, label=label)
+    shared = (header.output.payload or header.payload) == pb.PAYLOAD_KIND_SHARED_MEMORY
     return Admitted(
         label=label,
         frame_id=header.frame_id or str(uuid.uuid4()),
@@ -88,6 +93,7 @@ def admit(header: pb.FrameHeader, settings: ServerSettings, catalogue: Catalogue
         precision=_PRECISIONS.get(header.precision, settings.precision),
         priority=Priority.INTERACTIVE if header.priority == pb.PRIORITY_INTERACTIVE else Priority.BATCH,
         payload_bytes=size,
+        lease_bytes=max(size, answer) if shared else size,
         memory_bytes=max(size, pixels.float_bytes(header.planes)),
         pixels=count,
     )

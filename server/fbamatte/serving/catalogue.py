@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -40,11 +40,16 @@ class Catalogue:
     ----------
     sources : mapping
         By name; the first is the default.
+    find : callable, optional
+        Asked for the sources of names that are new since, given those that are known.
     """
 
-    def __init__(self, sources: Mapping[str, Source]) -> None:
+    def __init__(
+        self, sources: Mapping[str, Source], find: Callable[[Collection[str]], Mapping[str, Source]] = lambda _: {}
+    ) -> None:
         assert sources, "a server without a model"
         self._sources = dict(sources)
+        self._find = find
         self.default = next(iter(self._sources))
 
     @classmethod
@@ -54,7 +59,8 @@ class Catalogue:
         Parameters
         ----------
         models : sequence of str
-            Names or checkpoint files, as the server's operator gave them; empty: all that are registered.
+            Names or checkpoint files, as the server's operator gave them; empty: all that are registered, those that
+            are imported later among them.
         extra : mapping, optional
             Further sources that may be named, such as the stand-ins of `fbamatte.testing`.
 
@@ -64,22 +70,23 @@ class Catalogue:
             If one of them is not to be had.
         """
         extra = extra or {}
-        found: dict[str, Source] = {}
-        for name in models or [*_default_first(), *extra]:
-            try:
-                source = extra.get(name) or _registered(name)
-            except CheckpointError as error:
-                if models:
-                    raise
-                # One damaged file in the models folder is no reason not to serve the others.
-                _log.error("model left out", model=name, reason=str(error))
-                continue
-            found[source.info.name] = source
-        return cls(found)
+        if models:
+            sources = (extra.get(name) or _registered(name) for name in models)
+            return cls({source.info.name: source for source in sources})
+        find = _Finder()
+        return cls({**find(()), **{name: extra[name] for name in extra}}, find)
 
     def names(self) -> list[str]:
         """Return the names, the default first."""
         return list(self._sources)
+
+    def refresh(self) -> None:
+        """Look for models that were imported since the server started. What is known stays as it is."""
+        found = self._find(self._sources)
+        if found:
+            _log.info("models found", models=sorted(found))
+            # Replaced, not changed: other threads may be reading it.
+            self._sources = {**self._sources, **found}
 
     def resolve(self, name: str) -> str:
         """Return the name of the model that a request means; the default where it says nothing.
@@ -91,6 +98,8 @@ class Catalogue:
         """
         if not name:
             return self.default
+        if name not in self._sources:
+            self.refresh()
         if name not in self._sources:
             raise ModelNotFoundError(f"no model called {name[:80]!r}; this server has: {', '.join(self._sources)}")
         return name
@@ -108,8 +117,25 @@ class Catalogue:
         return self._sources[name].load(device, precision)
 
 
-def _default_first() -> list[str]:
-    return sorted(registry.names(), key=lambda name: name != registry.DEFAULT)
+class _Finder:
+    """Finds registered models that are not known yet; says once of each damaged file that it is left out."""
+
+    def __init__(self) -> None:
+        self._damaged: dict[str, str] = {}
+
+    def __call__(self, known: Collection[str]) -> dict[str, Source]:
+        found = {}
+        for name in sorted(registry.names(), key=lambda name: name != registry.DEFAULT):
+            if name in known:
+                continue
+            try:
+                found[name] = _registered(name)
+            except (CheckpointError, ModelNotFoundError) as error:
+                # One damaged file in the models folder is no reason not to serve the others.
+                if self._damaged.get(name) != str(error):
+                    _log.error("model left out", model=name, reason=str(error))
+                self._damaged[name] = str(error)
+        return found
 
 
 def _registered(name: str) -> Source:

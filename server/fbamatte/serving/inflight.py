@@ -174,10 +174,9 @@ class InFlight:
         limits = self._exr_limits()
         self._reserve_work(self._exr_pixels(plate, limits))
         info = self.header.info
-        name = info.name or "plate"
-        plate_image = read_exr(plate, view=info.view, limits=limits, name=name)
+        plate_image = read_exr(plate, view=info.view, limits=limits, name=f"plate of {self.label}")
         if self.header.exr.trimap_bytes:
-            trimap_image = read_exr(trimap, limits=limits, name=f"trimap of {name}")
+            trimap_image = read_exr(trimap, limits=limits, name=f"trimap of {self.label}")
         elif "fba_trimap.A" in plate_image.channels:
             trimap_image = plate_image
         else:

@@ -51,6 +51,8 @@ class ModelPool:
         Bytes that loaded models may take together.
     on_event : callable, optional
         Told ``"load"``, ``"evict"`` or ``"load_failed"`` and the key.
+    precision_of : callable, optional
+        What a wish such as ``auto`` comes to on this device.
     """
 
     def __init__(
@@ -60,17 +62,23 @@ class ModelPool:
         size_of: Callable[[ModelKey], int],
         budget: int,
         on_event: Callable[[str, ModelKey], None] = lambda _event, _key: None,
+        precision_of: Callable[[str], str] = lambda wish: wish,
     ) -> None:
         self._device = device
         self._load = load
         self._size_of = size_of
         self.budget = budget
         self._on_event = on_event
+        self._precision_of = precision_of
         self._entries: OrderedDict[ModelKey, _Entry] = OrderedDict()
         self._failed: dict[ModelKey, tuple[float, FbaMatteError]] = {}
         # Who waits for a model, in the order of asking.
         self._line: deque[object] = deque()
         self._changed = threading.Condition()
+
+    def key(self, model: str, precision: str) -> ModelKey:
+        """Return the key of what a frame asks for: two names of one precision are one model."""
+        return ModelKey(model, self._precision_of(precision))
 
     def loaded(self) -> list[ModelKey]:
         """Return what is in memory, least recently used first."""

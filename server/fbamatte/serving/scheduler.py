@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from fbamatte.errors import CancelledError, DeadlineError
 from fbamatte.serving.job import Job
-from fbamatte.serving.pool import ModelKey
 from fbamatte.serving.worker import DeviceWorker
 
 
@@ -49,7 +48,7 @@ class Scheduler:
             If every queue is full.
         """
         with self._lock:
-            worker = self._quietest(ModelKey(job.model, job.precision))
+            worker = self._quietest(job)
             job.place = worker  # before a lane can take it
             worker.queue.put(job)
 
@@ -77,5 +76,9 @@ class Scheduler:
         for worker in self.workers:
             worker.close(max(0.0, deadline - time.monotonic()))
 
-    def _quietest(self, key: ModelKey | None) -> DeviceWorker:
-        return min(self.workers, key=lambda worker: (worker.load, key not in worker.pool.loaded()))
+    def _quietest(self, job: Job | None) -> DeviceWorker:
+        return min(self.workers, key=lambda worker: (worker.load, job is not None and not _has_model_of(worker, job)))
+
+
+def _has_model_of(worker: DeviceWorker, job: Job) -> bool:
+    return worker.pool.key(job.model, job.precision) in worker.pool.loaded()

@@ -18,6 +18,7 @@ from fbamatte import __version__
 from fbamatte.engine import Engine
 from fbamatte.errors import CancelledError, UsageError
 from fbamatte.frame import Frame
+from fbamatte.models.devices import resolve_precision
 from fbamatte.rpc.v1 import matting_pb2 as pb
 from fbamatte.serving import leases, process, tracing
 from fbamatte.serving.budget import MemoryBudget
@@ -181,7 +182,12 @@ class Server:
     def _worker(self, name: str) -> DeviceWorker:
         device = DeviceThread(name)
         pool = ModelPool(
-            device, self._load, lambda key: self._catalogue.bytes_of(key.model), self._model_budget(name), self._event
+            device,
+            self._load,
+            lambda key: self._catalogue.bytes_of(key.model),
+            self._model_budget(name),
+            self._event,
+            lambda wish: resolve_precision(wish, torch.device(name))[0] if wish == "auto" else wish,
         )
         settings = self.settings
         return DeviceWorker(device, pool, capacity=settings.queue_size, lanes=settings.lanes, on_crash=self._crashed)
@@ -207,7 +213,7 @@ class Server:
                 room -= self._catalogue.bytes_of(name)
                 if room < 0:
                     break
-                self._warm(worker, ModelKey(name, self.settings.precision))
+                self._warm(worker, worker.pool.key(name, self.settings.precision))
 
     def _warm(self, worker: DeviceWorker, key: ModelKey) -> None:
         with worker.pool.lease(key) as engine:

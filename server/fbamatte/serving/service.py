@@ -52,6 +52,7 @@ class MattingService:
     def ListModels(self, _request: pb.ListModelsRequest, _context: Any) -> pb.ListModelsResponse:  # noqa: N802
         """List the models that a frame may ask for."""
         catalogue = self._desk.catalogue
+        catalogue.refresh()
         models = [self._model(name) for name in sorted(catalogue.names())]
         return pb.ListModelsResponse(models=models, default_model=catalogue.default)
 

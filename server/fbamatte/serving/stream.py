@@ -170,7 +170,7 @@ class MatteStream:
         desk.scheduler.check_room()
         self._frames.wait_for_room(desk.settings.frames_in_flight, admitted.label)
         if header.payload == pb.PAYLOAD_KIND_SHARED_MEMORY:
-            view = self._leases.take(header.lease, admitted.payload_bytes, admitted.label)
+            view = self._leases.take(header.lease, admitted.lease_bytes, admitted.label)
             return InFlight(header, admitted, desk.settings, desk.memory, view)
         # Who waits with a payload half received waits for himself in the end.
         with self._frames.paused():

@@ -18,7 +18,7 @@ from fbamatte.models.interruption import interruptible
 from fbamatte.serving.device import DeviceThread
 from fbamatte.serving.failures import as_our_error, is_out_of_memory
 from fbamatte.serving.job import Job
-from fbamatte.serving.pool import ModelKey, ModelPool
+from fbamatte.serving.pool import ModelPool
 from fbamatte.serving.queue import FairQueue, Priority
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class DeviceWorker:
         with job.stage("decoding"):
             frame = job.work.decode()
         begin = time.monotonic()
-        with self.pool.lease(ModelKey(job.model, job.precision), job.check) as engine:
+        with self.pool.lease(self.pool.key(job.model, job.precision), job.check) as engine:
             job.spent("loading", begin)
             with job.stage("preparing"):
                 prepared = engine.prepare(frame)
