@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Optional, TypeVar
+from typing import TYPE_CHECKING, Optional, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +20,15 @@ from fbamatte.engine.solve import in_linear_light
 from fbamatte.engine.tta import Augmented
 from fbamatte.errors import FbaMatteError, InternalError, ResourceError
 from fbamatte.frame import Frame, Matte
-from fbamatte.imaging import color
+from fbamatte.imaging import curve
 from fbamatte.imaging.digest import digest
 from fbamatte.models import registry
 from fbamatte.models.base import Estimate, Estimator, ModelInfo
+
+if TYPE_CHECKING:
+    from fbamatte.engine.device_light import LinearLight
+    from fbamatte.models.fba import NetworkEstimator
+    from fbamatte.models.transfers import Download
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +47,10 @@ class Prepared:
     frame : Frame
         Its plate has no NaN or Inf left.
     encoded : ndarray, shape (H, W, 3)
-        The plate, display-encoded, in [0, 1]. None where the trimap knows every pixel: then there is
-        nothing to estimate.
+        The plate, display-encoded, in [0, 1]. None where nobody asks for it: the trimap knows every pixel, or
+        the estimator's device encodes for itself.
+    known : bool
+        Whether the trimap knows every pixel: then there is nothing to estimate.
     nonfinite : int
         Pixels that were NaN or Inf.
     digest : str
@@ -54,6 +61,7 @@ class Prepared:
 
     frame: Frame
     encoded: Optional[Plane]
+    known: bool
     nonfinite: int
     digest: str
     started: float
@@ -61,10 +69,10 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Estimated:
-    """A prepared frame with what the estimator says of it, still display-encoded."""
+    """A prepared frame with what the estimator says of it, display-encoded, or what its device is still at."""
 
     prepared: Prepared
-    estimate: Optional[Estimate]
+    estimate: Optional[Estimate | Download]
     seconds: float
 
 
@@ -112,6 +120,11 @@ class Engine:
         self._estimator = estimator or registry.load(model, device, precision)
         if tta:
             self._estimator = Augmented(self._estimator, tta)
+        self._light: Optional[LinearLight] = None
+        if getattr(self._estimator, "overlaps", False):
+            from fbamatte.engine.device_light import LinearLight  # noqa: PLC0415 - brings torch
+
+            self._light = LinearLight()
 
     @property
     def info(self) -> ModelInfo:
@@ -165,14 +178,15 @@ class Engine:
         started = time.monotonic()
         trimaps.check(frame.trimap, frame.label)
         plate, nonfinite = replace_nonfinite(frame.plate)
-        encoded = None
-        if not trimaps.is_known(frame.trimap).all():
-            encoded = np.clip(color.encode(plate), 0, 1)
+        known = bool(trimaps.is_known(frame.trimap).all())
+        encoded = None if known or self._light else np.clip(curve.encode(plate), 0, 1)
         repaired = replace(frame, plate=plate) if nonfinite else frame
-        return Prepared(repaired, encoded, nonfinite, frame_digest(frame), started)
+        return Prepared(repaired, encoded, known, nonfinite, frame_digest(frame), started)
 
     def estimate(self, prepared: Prepared) -> Estimated:
         """Run the estimator; only the thread that owns the device calls this.
+
+        A GPU is only handed the frame; `finish` waits for it, while the next one is handed over.
 
         Raises
         ------
@@ -181,9 +195,9 @@ class Engine:
         """
         started = time.monotonic()
         result = None
-        if prepared.encoded is not None:
+        if not prepared.known:
             try:
-                result = self._estimator.estimate(prepared.encoded, prepared.frame.trimap)
+                result = self._asked(prepared)
             except MemoryError as error:
                 frame = prepared.frame
                 raise ResourceError(
@@ -192,15 +206,28 @@ class Engine:
                 ) from error
         return Estimated(prepared, result, time.monotonic() - started)
 
+    def _asked(self, prepared: Prepared) -> Estimate | Download:
+        frame = prepared.frame
+        if self._light is not None:
+            started: Download = cast("NetworkEstimator", self._estimator).start(frame.plate, frame.trimap, self._light)
+            return started
+        assert prepared.encoded is not None
+        return self._estimator.estimate(prepared.encoded, frame.trimap)
+
     def finish(self, estimated: Estimated) -> Matte:
         """Bring an estimate back to scene-linear light and make it recompose exactly."""
         prepared = estimated.prepared
         frame = prepared.frame
-        if estimated.estimate is None or prepared.encoded is None:
+        if estimated.estimate is None:
             # every pixel is known: α is the trimap, F and B are the plate
             alpha, foreground, background = np.clip(frame.trimap, 0, 1), frame.plate, frame.plate
+        elif prepared.encoded is None:
+            download = cast("Download", estimated.estimate)
+            alpha, foreground, background = download.wait()
+            estimated = replace(estimated, seconds=download.seconds)
         else:
-            alpha, foreground, background = in_linear_light(frame.plate, prepared.encoded, estimated.estimate)
+            found = cast("Estimate", estimated.estimate)
+            alpha, foreground, background = in_linear_light(frame.plate, prepared.encoded, found)
         return Matte.for_frame(frame, alpha, foreground, background, self._provenance(estimated))
 
     def _provenance(self, estimated: Estimated) -> dict[str, str | float | int]:

@@ -7,13 +7,16 @@ from numpy.typing import NDArray
 
 from fbamatte.compositing.colours import colours
 from fbamatte.compositing.recomposition import recompose, solve_alpha
-from fbamatte.imaging import color
+from fbamatte.imaging import curve
 from fbamatte.models.base import Estimate
 
 Plane = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
-def in_linear_light(plate: Plane, encoded: Plane, estimate: Estimate) -> tuple[Plane, Plane, Plane]:
+def in_linear_light(
+    plate: Plane, encoded: Plane, estimate: Estimate, unknown: Mask | None = None
+) -> tuple[Plane, Plane, Plane]:
     """Return α, F and B that obey C = αF + (1−α)B exactly.
 
     A network's F and B say where on the line between them the plate lies: α is solved again from
@@ -28,10 +31,12 @@ def in_linear_light(plate: Plane, encoded: Plane, estimate: Estimate) -> tuple[P
         The plate as the estimator saw it.
     estimate : Estimate
         What the estimator made of it.
+    unknown : ndarray, shape (H, W), bool, optional
+        Where alpha was in question; everywhere if left out.
     """
     if estimate.fitted:
         alpha = estimate.alpha
-        foreground, background = colours(plate, alpha)
+        foreground, background = colours(plate, alpha, unknown=unknown)
     else:
         foreground, background = _decoded(estimate.foreground, encoded), _decoded(estimate.background, encoded)
         alpha = solve_alpha(plate, estimate.alpha, foreground, background)
@@ -45,4 +50,4 @@ def _decoded(colour: Plane, encoded: Plane) -> Plane:
     thousandths there would otherwise invent highlights that the plate does not have. This bounds the
     estimate; what recomposition adds to it afterwards is not bounded.
     """
-    return color.decode(np.clip(colour, encoded.min(), encoded.max()))
+    return curve.decode(np.clip(colour, encoded.min(), encoded.max()))

@@ -21,7 +21,7 @@ from fbamatte.compositing.recomposition import recompose
 from fbamatte.compositing.trimap import UNKNOWN
 from fbamatte.engine.solve import in_linear_light
 from fbamatte.errors import UsageError
-from fbamatte.imaging import color
+from fbamatte.imaging import curve
 from fbamatte.models import interruption
 from fbamatte.models.base import Estimate, Estimator, ModelInfo
 
@@ -198,10 +198,10 @@ class Augmented:
         return augmentation.forth(smaller), augmentation.forth(resized)
 
     def _to_light(self, encoded: Plane) -> Plane:
-        return color.decode(encoded) if self._light == "linear" else encoded
+        return curve.decode(encoded) if self._light == "linear" else encoded
 
     def _from_light(self, light: Plane) -> Plane:
-        return np.clip(color.encode(light) if self._light == "linear" else light, 0, 1)
+        return np.clip(curve.encode(light) if self._light == "linear" else light, 0, 1)
 
     def close(self) -> None:
         """Close the estimator."""

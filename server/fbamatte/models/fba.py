@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gc
 import logging
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from fbamatte.compositing import trimap as trimaps
 from fbamatte.errors import FrameError, ResourceError
 from fbamatte.models.base import Array, Estimate, ModelInfo
+from fbamatte.models.captured import CudaGraphs, Shapes
 from fbamatte.models.card import show_licence
 from fbamatte.models.checkpoint import build_network, read_checkpoint
 from fbamatte.models.closed_form.foreground import estimate_foreground
@@ -22,11 +25,17 @@ from fbamatte.models.devices import resolve_device, resolve_precision
 from fbamatte.models.fast import FastNetwork
 from fbamatte.models.fast_distance import squared_distances
 from fbamatte.models.fast_planes import Planes
-from fbamatte.models.memory import OUT_OF_MEMORY, no_memory, plan
-from fbamatte.models.network import FBANetwork
+from fbamatte.models.memory import OUT_OF_MEMORY, SHARE, available, cost, no_memory, plan
+from fbamatte.models.network import FBANetwork, padded
 from fbamatte.models.tiles import Strips
+from fbamatte.models.transfers import Download, Transfers
 
 log = logging.getLogger(__name__)
+
+Out = TypeVar("Out")
+
+GPU_HEAD = 1 << 30
+"""Bytes of a strip of the head on a GPU: small ones would not fill it."""
 
 
 def create_from(path: str | Path, device: str, precision: str, *, name: str = "") -> NetworkEstimator:
@@ -39,6 +48,18 @@ def create_from(path: str | Path, device: str, precision: str, *, name: str = ""
         show_licence(info.name, info.licence)
     network = build_network(checkpoint, path).to(place)
     return NetworkEstimator(network, info, precision, dtype)
+
+
+class Light(Protocol):
+    """What happens to pixels around a network, done on its device; see `fbamatte.engine.device_light`."""
+
+    def encode(self, plate: Tensor) -> Tensor:
+        """Return a plate (H, W, 3) as the network sees it."""
+        ...
+
+    def solve(self, plate: Tensor, encoded: Tensor, alpha: Tensor, colours: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return α, F and B of a plate for estimates (H, W) and (6, H, W)."""
+        ...
 
 
 class NetworkEstimator:
@@ -59,8 +80,16 @@ class NetworkEstimator:
     def __init__(self, network: FBANetwork, info: ModelInfo, precision: str, dtype: torch.dtype) -> None:
         self.info = info
         self.precision = precision
-        self.device = str(next(network.parameters()).device)
-        self._network: Optional[FastNetwork] = FastNetwork(network, dtype, consume=True)
+        place = next(network.parameters()).device
+        self.device = str(place)
+        cuda = place.type == "cuda"
+        self.overlaps = cuda and network.config.outputs != "alpha"
+        """Whether `start` is worth more than `estimate`."""
+        # half precision keeps as many bits of the head's factors as the TF32 that GPUs convolve float32 in
+        head = torch.float16 if cuda and dtype != torch.float32 else None
+        self._network: Optional[FastNetwork] = FastNetwork(network, dtype, head, consume=True)
+        self._transfers = Transfers(place)
+        self._shapes: Optional[Shapes] = Shapes(self._whole, self._graphs(place)) if cuda else None
 
     def estimate(self, image: Array, trimap: Array, strips: Optional[Strips] = None) -> Estimate:
         """Return alpha, F and B; see `fbamatte.models.base.Estimator.estimate`.
@@ -79,42 +108,97 @@ class NetworkEstimator:
         ResourceError
             If memory does not suffice, neither as planned nor in smaller strips.
         """
-        assert self._network is not None, "the estimator is closed"
         bad = image.size - np.count_nonzero(np.isfinite(image))
         if bad:
             raise FrameError(f"picture of {image.shape[1]}×{image.shape[0]} has {bad} values that are NaN or Inf")
-        strips = strips or plan(trimap.shape[0], trimap.shape[1], self.device, self.precision)
-        return _estimate(self._output(image, trimap, strips), image, trimap)
+
+        def once(strips: Strips) -> Array:
+            masks = self._tensor(trimaps.masks(trimap))
+            output: Array = self._through(self._tensor(image.transpose(2, 0, 1)), masks, strips)[0].cpu().numpy()
+            return output
+
+        return _estimate(self._in_memory(once, trimap.shape, strips), image, trimap)
+
+    def start(self, plate: Array, trimap: Array, light: Light) -> Download:
+        """Begin the whole way from a plate to α, F and B on the device, and return before it is done.
+
+        Parameters
+        ----------
+        plate : ndarray, shape (H, W, 3)
+            Scene-linear, finite.
+        trimap : ndarray, shape (H, W)
+            0, 1 or unknown.
+        light : Light
+            What happens before and after the network.
+
+        Raises
+        ------
+        ResourceError
+            As `estimate`.
+        """
+
+        def once(strips: Strips) -> Download:
+            with self._transfers.picture():
+                there, known = self._transfers.up(plate), self._transfers.up(trimap)
+                encoded = light.encode(there)
+                masks = torch.stack([known <= 0, known >= 1]).float()
+                output = self._through(encoded.permute(2, 0, 1)[None], masks[None], strips)[0]
+                alpha = output[0].masked_fill(known <= 0, 0).masked_fill(known >= 1, 1)
+                return self._transfers.down(*light.solve(there, encoded, alpha, output[1:]))
+
+        return self._in_memory(once, trimap.shape)
 
     def close(self) -> None:
         """Free the weights."""
-        self._network = None
+        self._free()
+        self._network = self._shapes = None
         self._free()
 
-    def _output(self, image: Array, trimap: Array, strips: Strips) -> Array:
-        """Return the network's channels, (7 or 1, H, W); a second time in smaller strips if memory runs out."""
-        with suppress(*OUT_OF_MEMORY):
-            return self._once(image, trimap, strips)
+    def _in_memory(self, once: Callable[[Strips], Out], shape: tuple[int, ...], strips: Optional[Strips] = None) -> Out:
+        """Return ``once(strips)``; a second time in smaller strips if memory runs out."""
+        assert self._network is not None, "the estimator is closed"
+        strips = strips or self._planned(*shape)
+        with suppress(*OUT_OF_MEMORY), torch.inference_mode(), no_memory():
+            return once(strips)
         self._free()
-        log.warning("out of memory at %d×%d on %s: again in smaller strips", *trimap.shape[::-1], self.device)
+        log.warning("out of memory at %d×%d on %s: again in smaller strips", *shape[::-1], self.device)
         try:
-            return self._once(image, trimap, strips.smaller())
+            with torch.inference_mode(), no_memory():
+                return once(strips.smaller())
         except OUT_OF_MEMORY as error:
             self._free()
             raise ResourceError(
-                f"not enough memory for {trimap.shape[1]}×{trimap.shape[0]} pixels with {self.info.name} on "
+                f"not enough memory for {shape[1]}×{shape[0]} pixels with {self.info.name} on "
                 f"{self.device}, not even in small strips"
             ) from error
 
-    def _once(self, image: Array, trimap: Array, strips: Strips) -> Array:
+    def _planned(self, height: int, width: int) -> Strips:
+        strips = plan(height, width, self.device, self.precision)
+        return replace(strips, head=GPU_HEAD) if self._shapes else strips
+
+    def _through(self, image: Tensor, masks: Tensor, strips: Strips) -> Tensor:
+        """Return the network's channels, (1, 7 or 1, H, W)."""
         assert self._network is not None
-        with torch.inference_mode(), no_memory():
-            masks = self._tensor(trimaps.masks(trimap))
-            planes = Planes(self._tensor(image.transpose(2, 0, 1)), masks, squared_distances(masks))
-            found: Array = self._network(planes, strips)[0].float().cpu().numpy()
-        return found
+        planes = (image, masks, squared_distances(masks))
+        if self._shapes is None or strips.budget:
+            return self._network(Planes(*planes), strips)
+        return self._shapes(*(padded(x) for x in planes))[..., : image.shape[2], : image.shape[3]]
+
+    def _whole(self, *planes: Tensor) -> Tensor:
+        assert self._network is not None
+        return self._network(Planes(*planes), Strips(head=GPU_HEAD))
+
+    def _graphs(self, place: torch.device) -> CudaGraphs:
+        cost_of = cost(self.device, self.precision, "whole")
+        return CudaGraphs(
+            place,
+            needed=lambda image, *_: cost_of.of(image.shape[2] * image.shape[3]),
+            available=lambda: int(available(self.device) * SHARE),
+        )
 
     def _free(self) -> None:
+        if self._shapes is not None:
+            self._shapes.clear()
         gc.collect()
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
