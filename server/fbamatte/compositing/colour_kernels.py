@@ -1,28 +1,29 @@
-"""The loops of `fbamatte.compositing.colours`, compiled: each works on the part ``first:last`` of what it is given.
+"""The equations of `fbamatte.compositing.colours`, written and solved by compiled loops.
 
-They release the interpreter lock and share nothing but what they read, so that threads can take parts side by side;
-every sum is taken in blocks of fixed size, so that a result does not depend on how many threads there are.
+They release the interpreter lock. `assemble` works on the part ``first:last`` of the rows and shares nothing but what
+it reads, so that threads can take parts side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Array = NDArray[Any]
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+from fbamatte.compositing.jit import kernel
 
-BLOCK: Final = 4096
+Array = NDArray[Any]
+
 FOREGROUND: Final = 1  # bits of a pixel's status: F is known or solved for here
 BACKGROUND: Final = 2
+CONVERGED: Final = 1e-6  # the residual, relative to the first, at which a solution is as good as single precision
+BORDER: Final = 2  # of status and index, in pixels: as far as a stencil reaches
 
-# The pixels that a stencil around (0, 0) can couple it with; the first is itself.
-_NEAR: Final = [(0, 0), (0, -1), (0, 1), (-1, 0), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
-NEIGHBOURS: Final = [*_NEAR, (0, -2), (0, 2), (-2, 0), (2, 0)]
+# What a stencil around (0, 0) can couple it with: itself, six pixels numbered before it, six after, the nearest last.
+_BEFORE: Final = [(-2, 0), (-1, -1), (-1, 1), (-1, 0), (0, -2), (0, -1)]
+NEIGHBOURS: Final = [(0, 0), *_BEFORE, *[(-y, -x) for y, x in _BEFORE]]
+SIX: Final = len(_BEFORE)
 # Order of the difference, how often the bending energy counts it, and its coefficients.
 _DIFFERENCES: Final = [
     (1, 1, {(0, 0): -1, (0, 1): 1}),
@@ -31,12 +32,6 @@ _DIFFERENCES: Final = [
     (2, 1, {(-1, 0): 1, (0, 0): -2, (1, 0): 1}),
     (2, 2, {(0, 0): 1, (0, 1): -1, (1, 0): -1, (1, 1): 1}),
 ]
-
-
-def kernel(function: Kernel) -> Kernel:
-    """Compile at the first call and keep the result beside this file."""
-    compiled: Any = njit(cache=True, nogil=True)(function)
-    return cast("Kernel", compiled)
 
 
 def _stencils() -> tuple[Array, Array]:
@@ -59,107 +54,21 @@ POINTS, FACTORS = _stencils()
 
 
 @kernel
-def halve(first: int, last: int, picture: Array, half: Array) -> None:
-    """Average 2×2 pixels; an odd last row or column counts twice."""
-    height, width, channels = picture.shape
-    for y in range(first, last):
-        below = min(2 * y + 1, height - 1)
-        for x in range(half.shape[1]):
-            right = min(2 * x + 1, width - 1)
-            for c in range(channels):
-                top = picture[2 * y, 2 * x, c] + picture[2 * y, right, c]
-                half[y, x, c] = (top + (picture[below, 2 * x, c] + picture[below, right, c])) * np.float32(0.25)
-
-
-@kernel
-def pull(first: int, last: int, picture: Array, weight: Array, half: Array, half_weight: Array) -> None:
-    """Average 2×2 pixels by their weights."""
-    height, width, channels = picture.shape
-    for y in range(first, last):
-        for x in range(half.shape[1]):
-            half[y, x] = 0
-            total = np.float32(0)
-            for m in range(2):
-                for n in range(2):
-                    py, px = min(2 * y + m, height - 1), min(2 * x + n, width - 1)
-                    w = weight[py, px] * np.float32(0.25)
-                    if w > 0:
-                        total += w
-                        for c in range(channels):
-                            half[y, x, c] += w * picture[py, px, c]
-            half_weight[y, x] = total
-            if total > 0:
-                for c in range(channels):
-                    half[y, x, c] /= total
-
-
-@kernel
-def push(first: int, last: int, picture: Array, weight: Array, half: Array, trust: float, only_empty: bool) -> None:
-    """Mix each pixel with the coarser picture, which weighs ``trust``; or fill only the pixels without weight."""
-    width, channels = picture.shape[1], picture.shape[2]
-    for y in range(first, last):
-        near_y = y >> 1
-        far_y = min(max(near_y + (1 if y & 1 else -1), 0), half.shape[0] - 1)
+def number(alpha: Array, region: Array, status: Array, index: Array, rows: Array, columns: Array) -> None:
+    """Write each pixel's status, and number those of the region row by row."""
+    height, width = alpha.shape
+    i = 0
+    for y in range(height):
         for x in range(width):
-            w = weight[y, x]
-            if only_empty and w > 0:
-                continue
-            near_x = x >> 1
-            far_x = min(max(near_x + (1 if x & 1 else -1), 0), half.shape[1] - 1)
-            for c in range(channels):
-                near = 0.75 * half[near_y, near_x, c] + 0.25 * half[near_y, far_x, c]
-                far = 0.75 * half[far_y, near_x, c] + 0.25 * half[far_y, far_x, c]
-                value = trust * (0.75 * near + 0.25 * far)
-                if w > 0:
-                    value += w * picture[y, x, c]
-                picture[y, x, c] = value / (w + trust)
-
-
-@kernel
-def roughness(first: int, last: int, picture: Array, weight: Array, rough: Array, sure: Array) -> None:
-    """Measure the first and second differences around each pixel, their root sum of squares over the channels."""
-    height, width, channels = picture.shape
-    for y in range(first, last):
-        for x in range(width):
-            rough[y, x] = 0
-            sure[y, x] = 0
-            if y == 0 or x == 0 or y == height - 1 or x == width - 1:
-                continue
-            least = weight[y, x]
-            for m in range(-1, 2):
-                for n in range(-1, 2):
-                    least = min(least, weight[y + m, x + n])
-            if least <= 0:
-                continue
-            slope = bend = 0.0
-            for c in range(channels):
-                v = np.float64(picture[y, x, c])
-                left, right = v - picture[y, x - 1, c], picture[y, x + 1, c] - v
-                up, down = v - picture[y - 1, x, c], picture[y + 1, x, c] - v
-                rising = np.float64(picture[y + 1, x + 1, c]) - picture[y + 1, x - 1, c]
-                twist = (rising - (np.float64(picture[y - 1, x + 1, c]) - picture[y - 1, x - 1, c])) / 4
-                slope += (left * left + right * right + up * up + down * down) / 2
-                bend += (right - left) ** 2 + (down - up) ** 2 + 2 * twist * twist
-            rough[y, x, 0] = np.sqrt(slope)
-            rough[y, x, 1] = np.sqrt(bend)
-            sure[y, x] = least
-
-
-@kernel
-def stiffness(
-    first: int, last: int, own: Array, other: Array, floor: float, unit: float, cell: float, stiff: Array
-) -> None:
-    """Turn what a layer's differences measure into the weights of its first and second differences.
-
-    ``own`` and ``other`` are `roughness` in cells of ``cell`` pixels, ``floor`` and ``unit`` are squares of slopes.
-    """
-    for y in range(first, last):
-        for x in range(own.shape[1]):
-            slope = (np.float64(own[y, x, 0]) ** 2 + 0.03 * np.float64(other[y, x, 0]) ** 2) / cell**2 + floor
-            bend = (np.float64(own[y, x, 1]) ** 2 + 0.03 * np.float64(other[y, x, 1]) ** 2) / cell**4 + 1e-5 * slope
-            weight = (bend / unit) ** -0.75
-            stiff[y, x, 0] = weight * bend / slope
-            stiff[y, x, 1] = weight
+            if region[y, x]:
+                status[y + BORDER, x + BORDER] = FOREGROUND | BACKGROUND
+                index[y + BORDER, x + BORDER] = i
+                rows[i], columns[i] = y, x
+                i += 1
+            elif alpha[y, x] >= 1:
+                status[y + BORDER, x + BORDER] = FOREGROUND
+            elif alpha[y, x] <= 0:
+                status[y + BORDER, x + BORDER] = BACKGROUND
 
 
 @kernel
@@ -175,26 +84,36 @@ def _between(half: Array, y: int, x: int, c: int) -> float:
 
 @kernel
 def _couple(
-    y: int, x: int, status: Array, stiff_f: Array, stiff_b: Array, bending: float, in_f: Array, in_b: Array
+    y: int,
+    x: int,
+    status: Array,
+    stiff_f: Array,
+    stiff_b: Array,
+    bending: float,
+    seen: Array,
+    in_f: Array,
+    in_b: Array,
 ) -> None:
     """Sum, for F and for B, what the differences around a pixel couple it with."""
-    in_f[:] = 0
-    in_b[:] = 0
+    for o in range(13):
+        in_f[o] = in_b[o] = 0
+        seen[o] = status[y + BORDER + OFFSETS[o, 0], x + BORDER + OFFSETS[o, 1]]
     for s in range(POINTS.shape[0]):
         order, count, both = POINTS[s, 0], POINTS[s, 3], FOREGROUND | BACKGROUND
         for k in range(count):
-            o = POINTS[s, 4 + k]
-            both &= status[y + 2 + OFFSETS[o, 0], x + 2 + OFFSETS[o, 1]]
+            both &= seen[POINTS[s, 4 + k]]
+        if both == 0:
+            continue
         # A stencil's weight is its anchor's, so that the matrix is symmetric.
         cy = min(max((y + POINTS[s, 1]) >> 1, 0), stiff_f.shape[0] - 1)
         cx = min(max((x + POINTS[s, 2]) >> 1, 0), stiff_f.shape[1] - 1)
         scale = bending if order == 1 else 1.0
+        f = scale * stiff_f[cy, cx, order] if both & FOREGROUND else 0.0
+        b = scale * stiff_b[cy, cx, order] if both & BACKGROUND else 0.0
         for k in range(count):
             o = POINTS[s, 4 + k]
-            if both & FOREGROUND:
-                in_f[o] += scale * stiff_f[cy, cx, order] * FACTORS[s, k]
-            if both & BACKGROUND:
-                in_b[o] += scale * stiff_b[cy, cx, order] * FACTORS[s, k]
+            in_f[o] += f * FACTORS[s, k]
+            in_b[o] += b * FACTORS[s, k]
 
 
 @kernel
@@ -220,10 +139,10 @@ def assemble(
     start: Array,
 ) -> None:
     """Write the equations of t = F − B, one row a pixel, and the value to start from."""
-    in_f, in_b = np.empty(13), np.empty(13)
+    in_f, in_b, seen = np.empty(13), np.empty(13), np.empty(13, np.int64)
     for i in range(first, last):
         y, x = rows[i], columns[i]
-        _couple(y, x, status, stiff_f, stiff_b, bending, in_f, in_b)
+        _couple(y, x, status, stiff_f, stiff_b, bending, seen, in_f, in_b)
         a = np.float64(alpha[y, x])
         hold_f, hold_b = hold * stiff_f[y >> 1, x >> 1, 0], hold * stiff_b[y >> 1, x >> 1, 0]
         for c in range(3):
@@ -235,11 +154,9 @@ def assemble(
             if in_f[o] != 0 or in_b[o] != 0:
                 qy, qx = y + OFFSETS[o, 0], x + OFFSETS[o, 1]
                 b = np.float64(alpha[qy, qx])
-                j = index[qy + 2, qx + 2]
-                if j >= 0:
+                if index[qy + BORDER, qx + BORDER] >= 0:
+                    j = index[qy + BORDER, qx + BORDER]
                     value = (1 - a) * (1 - b) * in_f[o] + a * b * in_b[o]
-                else:
-                    j = i
                 w = a * in_b[o] - (1 - a) * in_f[o]
                 for c in range(3):
                     right[i, c] += w * plate[qy, qx, c]
@@ -252,56 +169,131 @@ def assemble(
 
 @kernel
 def normalise(
-    first: int, last: int, links: Array, matrix: Array, root: Array, right: Array, start: Array, scaled: Array
+    first: int,
+    last: int,
+    links: Array,
+    matrix: Array,
+    root: Array,
+    right: Array,
+    start: Array,
+    scaled: Array,
+    rest: Array,
 ) -> None:
     """Scale the equations so that their diagonal is 1; ``root`` is one over the diagonal's square root."""
     for i in range(first, last):
         for o in range(12):
             scaled[i, o] = matrix[i, o] * root[i] * root[links[i, o]]
         for c in range(3):
-            right[i, c] *= root[i]
+            rest[i, c] = right[i, c] * root[i]
             start[i, c] /= root[i]
 
 
 @kernel
-def multiply(first: int, last: int, links: Array, matrix: Array, vector: Array, product: Array, dots: Array) -> None:
-    """Write matrix times vector, and block by block the sum of their products."""
-    for block in range(first, last):
-        d0 = d1 = d2 = 0.0
-        for i in range(block * BLOCK, min(vector.shape[0], (block + 1) * BLOCK)):
-            s0, s1, s2 = vector[i, 0], vector[i, 1], vector[i, 2]
-            for o in range(12):
-                j, m = np.uint32(links[i, o]), matrix[i, o]
-                s0 += m * vector[j, 0]
-                s1 += m * vector[j, 1]
-                s2 += m * vector[j, 2]
-            product[i, 0], product[i, 1], product[i, 2] = s0, s1, s2
-            d0 += s0 * vector[i, 0]
-            d1 += s1 * vector[i, 1]
-            d2 += s2 * vector[i, 2]
-        dots[block, 0], dots[block, 1], dots[block, 2] = d0, d1, d2
+def _substitute_forward(links: Array, matrix: Array, value: Array) -> None:
+    """Solve (1 + L) x = value in place, L what couples a pixel with those before it."""
+    for i in range(value.shape[0]):
+        s0, s1, s2 = value[i, 0], value[i, 1], value[i, 2]
+        for o in range(SIX):
+            j, m = np.uint32(links[i, o]), matrix[i, o]
+            if m != 0:
+                s0, s1, s2 = s0 - m * value[j, 0], s1 - m * value[j, 1], s2 - m * value[j, 2]
+        value[i, 0], value[i, 1], value[i, 2] = s0, s1, s2
 
 
 @kernel
-def advance(
-    first: int, last: int, value: Array, rest: Array, way: Array, product: Array, step: Array, dots: Array
-) -> None:
-    """Go a step along the way; write block by block the sum of the squares of what is left."""
-    for block in range(first, last):
+def _residual(links: Array, matrix: Array, value: Array, rest: Array) -> None:
+    """Subtract (1 + L + Lᵀ) value from the right-hand side in ``rest``."""
+    for i in range(value.shape[0]):
         for c in range(3):
-            s, total = step[c], 0.0
-            for i in range(block * BLOCK, min(value.shape[0], (block + 1) * BLOCK)):
-                value[i, c] += s * way[i, c]
-                r = rest[i, c] - s * product[i, c]
-                rest[i, c] = r
-                total += r * r
-            dots[block, c] = total
+            total = value[i, c]
+            for o in range(2 * SIX):
+                total += matrix[i, o] * value[links[i, o], c]
+            rest[i, c] -= total
 
 
 @kernel
-def turn(first: int, last: int, rest: Array, way: Array, share: Array) -> None:
+def _multiply(links: Array, matrix: Array, way: Array, back: Array, product: Array, along: Array) -> None:
+    """Write back = (1 + Lᵀ)⁻¹ way, product = (1 + L)⁻¹ A back, and the sum of way times product channel by channel.
+
+    Since A = (1 + L) + (1 + Lᵀ) − 1, the product is back + (1 + L)⁻¹ (way − back): no more work than A times a vector.
+    """
+    count = way.shape[0]
+    for k in range(count):
+        i = count - 1 - k
+        s0, s1, s2 = way[i, 0], way[i, 1], way[i, 2]
+        for o in range(SIX, 2 * SIX):
+            j, m = np.uint32(links[i, o]), matrix[i, o]
+            s0, s1, s2 = s0 - m * back[j, 0], s1 - m * back[j, 1], s2 - m * back[j, 2]
+        back[i, 0], back[i, 1], back[i, 2] = s0, s1, s2
+    a0 = a1 = a2 = 0.0
+    for i in range(count):
+        w0, w1, w2 = way[i, 0], way[i, 1], way[i, 2]
+        b0, b1, b2 = back[i, 0], back[i, 1], back[i, 2]
+        s0, s1, s2 = w0 - b0, w1 - b1, w2 - b2
+        for o in range(SIX):
+            j, m = np.uint32(links[i, o]), matrix[i, o]
+            s0, s1, s2 = s0 - m * product[j, 0], s1 - m * product[j, 1], s2 - m * product[j, 2]
+        product[i, 0], product[i, 1], product[i, 2] = s0, s1, s2
+        a0, a1, a2 = a0 + w0 * (s0 + b0), a1 + w1 * (s1 + b1), a2 + w2 * (s2 + b2)
+    along[0], along[1], along[2] = a0, a1, a2
+
+
+@kernel
+def _advance(value: Array, rest: Array, back: Array, product: Array, step: Array, left: Array) -> None:
+    """Go a step along the way; write the sum of the squares of what is left."""
+    for c in range(3):
+        s, total = step[c], 0.0
+        for i in range(value.shape[0]):
+            value[i, c] += s * back[i, c]
+            r = rest[i, c] - s * (product[i, c] + back[i, c])
+            rest[i, c] = r
+            total += r * r
+        left[c] = total
+
+
+@kernel
+def _turn(rest: Array, way: Array, share: Array) -> None:
     """Turn the way towards what is left, keeping a share of itself."""
-    for block in range(first, last):
-        for i in range(block * BLOCK, min(way.shape[0], (block + 1) * BLOCK)):
-            for c in range(3):
-                way[i, c] = rest[i, c] + share[c] * way[i, c]
+    for i in range(way.shape[0]):
+        for c in range(3):
+            way[i, c] = rest[i, c] + share[c] * way[i, c]
+
+
+@kernel
+def conjugate_gradients(links: Array, matrix: Array, rest: Array, value: Array, steps: int) -> None:
+    """Improve the solution of A value = rest in place, ``rest`` too; each channel has a step of its own.
+
+    A = 1 + L + Lᵀ, preconditioned by symmetric Gauss-Seidel, (1 + L)(1 + Lᵀ), in the form that costs nothing:
+    Eisenstat, "Efficient Implementation of a Class of Preconditioned Conjugate Gradient Methods", 1981.
+    """
+    back, product = np.zeros_like(value), np.zeros_like(value)
+    along, left, before = np.empty(3), np.empty(3), np.empty(3)
+    share = np.zeros(3, np.float32)
+    _residual(links, matrix, value, rest)
+    _substitute_forward(links, matrix, rest)
+    way = rest.copy()
+    _advance(value, rest, back, product, share, left)
+    enough = left * CONVERGED**2
+    for _ in range(steps):
+        if (left <= enough).all():
+            break
+        _multiply(links, matrix, way, back, product, along)
+        for c in range(3):
+            # on from where rounding decides it would run away
+            share[c] = left[c] / along[c] if left[c] > enough[c] and along[c] > 0 else 0.0
+            before[c] = left[c]
+        _advance(value, rest, back, product, share, left)
+        for c in range(3):
+            share[c] = left[c] / before[c] if before[c] > enough[c] else 0.0
+        _turn(rest, way, share)
+
+
+@kernel
+def split(rows: Array, columns: Array, alpha: Array, t: Array, foreground: Array, background: Array) -> None:
+    """Write F = C + (1−α)t and B = C − αt where the equations are; both pictures hold C."""
+    for i in range(rows.shape[0]):
+        y, x = rows[i], columns[i]
+        a = alpha[y, x]
+        for c in range(3):
+            foreground[y, x, c] += (np.float32(1) - a) * t[i, c]
+            background[y, x, c] -= a * t[i, c]

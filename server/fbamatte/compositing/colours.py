@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,21 +9,24 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage, sparse
-from scipy.sparse.linalg import splu
+from scipy import ndimage
 
 from fbamatte.compositing import colour_kernels as kernels
+from fbamatte.compositing import colour_pyramid as pyramid
+from fbamatte.compositing.strips import workers
 
 Plane = NDArray[np.float32]
 Array = NDArray[Any]
 
-SOLVED_DIRECTLY = 4000  # pixels of the coarsest level
-STEPS, MOST_STEPS = 40, 160  # of conjugate gradients: at full resolution, twice as many a level down, and at most
-TRUST = 0.05  # what a coarser level weighs where a finer one has something to say itself
+COARSEST = 4000  # pixels to solve for up to which no coarser level is made
+STEPS, MOST_STEPS = 16, 64  # of conjugate gradients: at full resolution, twice as many a level down, and at most
+COARSEST_STEPS = 400
+TRUST = np.float32(0.05)  # what a coarser level weighs where a finer one has something to say itself
 HOLD = 1e-3  # weight of the coarser level's colours, relative to the membrane
 CLOSING = 2  # in blocks of 4×4 pixels: how far gaps without alpha are bridged
-FAINT = 0.1  # below this share of the plate a layer is taken from its surroundings, gradually
+FAINT = np.float32(0.1)  # below this share of the plate a layer is taken from its surroundings, gradually
 SURE = 0.999  # from this alpha on, and below one minus it, the plate shows one layer alone
+TRACE = np.finfo(np.float32).tiny  # a weight below this is none
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class _Level:
 
     plate: Plane
     alpha: Plane
+    region: NDArray[np.bool_]
     status: Array
     index: Array
     rows: Array
@@ -76,8 +79,9 @@ def colours(plate: Plane, alpha: Plane, *, unknown: NDArray[np.bool_] | None = N
     """
     region = _region(alpha, unknown)
     plate, alpha = np.ascontiguousarray(plate, np.float32), np.ascontiguousarray(alpha, np.float32)
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        solver = _Solver(pool, os.cpu_count() or 1)
+    count = workers()
+    with ThreadPoolExecutor(count) as pool:
+        solver = _Solver(pool, count)
         if region.any():
             return solver.solve(solver.levels(plate, alpha, region))
         foreground, background = plate.copy(), plate.copy()
@@ -105,25 +109,25 @@ def _any_of_four(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _level(plate: Plane, alpha: Plane, region: NDArray[np.bool_]) -> _Level:
-    status = np.where(alpha >= 1, kernels.FOREGROUND, np.where(alpha <= 0, kernels.BACKGROUND, 0))
-    status[region] = kernels.FOREGROUND | kernels.BACKGROUND
-    rows, columns = (axis.astype(np.int32) for axis in np.nonzero(region))
-    index = np.full((alpha.shape[0] + 4, alpha.shape[1] + 4), -1, np.int32)
-    index[rows + 2, columns + 2] = np.arange(len(rows), dtype=np.int32)
-    return _Level(plate, alpha, np.pad(status.astype(np.uint8), 2), index, rows, columns)
+    count, border = np.count_nonzero(region), 2 * kernels.BORDER
+    status = np.zeros((alpha.shape[0] + border, alpha.shape[1] + border), np.uint8)
+    index = np.full(status.shape, -1, np.int32)
+    rows, columns = np.empty(count, np.int32), np.empty(count, np.int32)
+    kernels.number(alpha, region, status, index, rows, columns)
+    return _Level(plate, alpha, region, status, index, rows, columns)
 
 
 class _Solver:
-    """The solution from coarse to fine, its loops shared among threads."""
+    """The solution from coarse to fine, its loops over whole pictures shared among threads."""
 
-    def __init__(self, pool: ThreadPoolExecutor, workers: int) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, count: int) -> None:
         self._pool = pool
-        self._workers = workers
+        self._workers = count
 
     def levels(self, plate: Plane, alpha: Plane, region: NDArray[np.bool_]) -> list[_Level]:
         """Return the picture and its halves, finest first."""
         levels = [_level(plate, alpha, region)]
-        while levels[-1].count > SOLVED_DIRECTLY and min(alpha.shape) > 8:
+        while levels[-1].count > COARSEST and min(alpha.shape) > 8:
             region = ndimage.binary_dilation(_any_of_four(region), np.ones((3, 3), bool))
             plate, alpha = self._half(plate), self._half(alpha[..., None])[..., 0]
             levels.append(_level(plate, alpha, region))
@@ -134,58 +138,60 @@ class _Solver:
         plate, alpha = self._half(levels[-1].plate), self._half(levels[-1].alpha[..., None])[..., 0]
         f, b = plate.copy(), plate.copy()
         # Where no pixel shows a layer alone, the purest mixtures have to do.
-        shown_f = np.where(alpha >= SURE, 1, 1e-3 * alpha**4)
-        shown_b = np.where(alpha <= 1 - SURE, 1, 1e-3 * (1 - alpha) ** 4)
-        held_f, held_b = shown_f, shown_b
+        shown_f = np.where(alpha >= SURE, 1, 1e-3 * alpha**4).astype(np.float32)
+        shown_b = np.where(alpha <= 1 - SURE, 1, 1e-3 * (1 - alpha) ** 4).astype(np.float32)
+        held_f, held_b, needed = shown_f, shown_b, np.ones(alpha.shape, bool)
         for number in reversed(range(len(levels))):
             level = levels[number]
-            stiff = self._stiffness(f, shown_f, b, shown_b, 2.0 ** (number + 1))
+            stiff = self._stiffness(f, shown_f, b, shown_b, needed, 2.0 ** (number + 1))
             self.extend(f, held_f)
             self.extend(b, held_b)
-            t = self._solve_level(level, f, b, stiff, number, direct=level is levels[-1])
-            at = level.rows, level.columns
-            a, c = level.alpha[at][:, None], level.plate[at]
+            steps = COARSEST_STEPS if level is levels[-1] else min(STEPS << number, MOST_STEPS)
+            t = self._solve_level(level, f, b, stiff, 0.25**number, steps)
             f, b = level.plate.copy(), level.plate.copy()
-            f[at], b[at] = c + (1 - a) * t, c - a * t
-            shown_f, shown_b = level.alpha, 1 - level.alpha
-            status = level.status[2:-2, 2:-2]
-            held_f = np.where(status & kernels.FOREGROUND, shown_f + np.float32(1e-3), np.float32(0))
-            held_b = np.where(status & kernels.BACKGROUND, shown_b + np.float32(1e-3), np.float32(0))
-        self.extend(f, held_f)
-        self.extend(b, held_b)
-        self._settle(f, levels[0].alpha)
-        self._settle(b, 1 - levels[0].alpha)
+            kernels.split(level.rows, level.columns, level.alpha, t, f, b)
+            shown_f, shown_b, needed = level.alpha, 1 - level.alpha, level.region
+            if number:
+                held_f = np.where(level.region | (level.alpha >= 1), shown_f + np.float32(1e-3), np.float32(0))
+                held_b = np.where(level.region | (level.alpha <= 0), shown_b + np.float32(1e-3), np.float32(0))
+        self._settle(f, shown_f)
+        self._settle(b, shown_b)
         return f, b
 
-    def _settle(self, layer: Plane, share: Array) -> None:
+    def _settle(self, layer: Plane, share: Plane) -> None:
         """Blend a layer into its smooth surroundings where it is hardly seen, in place.
 
         There a small error of the plate is a large one of the layer, and second differences run away.
         """
-        surroundings = layer.copy()
-        self.extend(surroundings, np.where(share >= FAINT, share, np.float32(0)))
-        seen = np.minimum(share / np.float32(FAINT), 1)
-        seen = (seen * seen * (3 - 2 * seen)).astype(np.float32)[..., None]
-        layer -= surroundings
-        layer *= seen
-        layer += surroundings
+        self.extend(layer, share, FAINT if share.max() >= FAINT else TRACE)
 
-    def extend(self, picture: Plane, weight: Array) -> None:
-        """Fill the pixels without weight from those around, in place; without any weight nothing changes."""
-        if weight.any():
-            self._pyramid(picture, np.ascontiguousarray(weight, np.float32), True)
+    def extend(self, picture: Plane, weight: Plane, least: np.float32 = TRACE) -> None:
+        """Fill the pixels of less than the ``least`` weight from those around, in place.
 
-    def _pyramid(self, picture: Plane, weight: Plane, only_empty: bool) -> None:
+        Those of some weight keep a part of their own. Without any weight nothing changes.
+        """
+        if weight.max() >= least:
+            half, half_weight = self._pull(picture, weight, least)
+            self._mix(half, half_weight)
+            self._share(pyramid.fill, len(picture), 64, picture, weight, half, least)
+
+    def _mix(self, picture: Plane, weight: Plane) -> None:
+        """Mix each pixel with those around by their weights, from coarse to fine, in place."""
+        if max(weight.shape) > 1:
+            half, half_weight = self._pull(picture, weight, np.float32(0))
+            self._mix(half, half_weight)
+            self._share(pyramid.push, len(picture), 64, picture, weight, half, TRUST)
+
+    def _pull(self, picture: Plane, weight: Plane, least: np.float32) -> tuple[Plane, Plane]:
         height, width, channels = picture.shape
-        if max(height, width) <= 1:
-            return
         half = np.empty(((height + 1) // 2, (width + 1) // 2, channels), np.float32)
         half_weight = np.empty(half.shape[:2], np.float32)
-        self._share(kernels.pull, half.shape[0], 64, picture, weight, half, half_weight)
-        self._pyramid(half, half_weight, False)
-        self._share(kernels.push, height, 64, picture, weight, half, TRUST, only_empty)
+        self._share(pyramid.pull, len(half), 64, picture, weight, least, half, half_weight)
+        return half, half_weight
 
-    def _stiffness(self, f: Plane, shown_f: Array, b: Plane, shown_b: Array, cell: float) -> tuple[Plane, Plane]:
+    def _stiffness(
+        self, f: Plane, shown_f: Plane, b: Plane, shown_b: Plane, needed: NDArray[np.bool_], cell: float
+    ) -> tuple[Plane, Plane]:
         """Return the weights of first and second differences of F and of B, shape (H, W, 2), in pixels' units."""
         rough_f, rough_b = self._roughness(f, shown_f), self._roughness(b, shown_b)
         rough_f = rough_b if rough_f is None else rough_f
@@ -197,21 +203,22 @@ class _Solver:
         if not unit > 0:
             return flat, flat
         stiff_f, stiff_b = flat, flat.copy()
-        self._share(kernels.stiffness, len(f), 64, rough_f, rough_b, 1e-5 * unit, unit, cell, stiff_f)
-        self._share(kernels.stiffness, len(f), 64, rough_b, rough_f, 1e-5 * unit, unit, cell, stiff_b)
+        scale = 1e-5 * unit, unit, cell
+        self._share(pyramid.stiffness, len(f), 64, rough_f, rough_b, needed, *scale, stiff_f)
+        self._share(pyramid.stiffness, len(f), 64, rough_b, rough_f, needed, *scale, stiff_b)
         return stiff_f, stiff_b
 
-    def _roughness(self, picture: Plane, shown: Array) -> Plane | None:
+    def _roughness(self, picture: Plane, shown: Plane) -> Plane | None:
         """Return the size of first and second differences, carried on to where the layer is not seen."""
         rough, sure = np.empty((*picture.shape[:2], 2), np.float32), np.empty(picture.shape[:2], np.float32)
-        self._share(kernels.roughness, len(picture), 64, picture, shown.astype(np.float32), rough, sure)
+        self._share(pyramid.roughness, len(picture), 64, picture, shown, rough, sure)
         if not sure.any():
             return None
-        self._pyramid(rough, sure, False)
+        self._mix(rough, sure)
         return rough
 
     def _solve_level(
-        self, level: _Level, f: Plane, b: Plane, stiff: tuple[Plane, Plane], number: int, *, direct: bool
+        self, level: _Level, f: Plane, b: Plane, stiff: tuple[Plane, Plane], bending: float, steps: int
     ) -> Plane:
         """Return t, shape (N, 3)."""
         n = level.count
@@ -219,45 +226,20 @@ class _Solver:
         diagonal, right = np.empty(n), np.empty((n, 3))
         t = np.empty((n, 3), np.float32)
         where = level.rows, level.columns, level.status, level.index, level.alpha, level.plate
-        scale = 0.25**number, HOLD
+        scale = bending, HOLD
         self._share(kernels.assemble, n, 2000, *where, f, b, *stiff, *scale, links, matrix, diagonal, right, t)
         diagonal[diagonal < 1e-30] = 1
-        if direct:
-            return _solve_directly(links, matrix, diagonal, right)
-        root, scaled = diagonal**-0.5, np.empty((n, 12), np.float32)
-        self._share(kernels.normalise, n, 2000, links, matrix, root, right, t, scaled)
-        rest = right.astype(np.float32)
+        root, scaled, rest = diagonal**-0.5, np.empty((n, 12), np.float32), np.empty_like(t)
+        self._share(kernels.normalise, n, 2000, links, matrix, root, right, t, scaled, rest)
         del matrix, right, diagonal
-        self._conjugate_gradients(links, scaled, rest, t, min(STEPS << number, MOST_STEPS))
+        kernels.conjugate_gradients(links, scaled, rest, t, steps)
         t *= root[:, None].astype(np.float32)
         return t
-
-    def _conjugate_gradients(self, links: Array, matrix: Array, rest: Plane, value: Plane, steps: int) -> None:
-        """Improve the solution in place; each channel has a step of its own."""
-        blocks = -(-len(value) // kernels.BLOCK)
-        dots, product, none = np.zeros((blocks, 3)), np.empty_like(value), np.zeros(3, np.float32)
-
-        def run(function: Callable[..., None], *arrays: Array) -> Array:
-            self._share(function, blocks, 2, *arrays)
-            total: Array = dots.sum(axis=0)
-            return total
-
-        run(kernels.multiply, links, matrix, value, product, dots)
-        rest -= product
-        way = rest.copy()
-        left = run(kernels.advance, value, rest, way, product, none, dots)
-        for _ in range(steps):
-            along = run(kernels.multiply, links, matrix, way, product, dots)
-            step = np.divide(left, along, out=np.zeros(3), where=along > 0).astype(np.float32)
-            now = run(kernels.advance, value, rest, way, product, step, dots)
-            share = np.divide(now, left, out=np.zeros(3), where=left > 0).astype(np.float32)
-            run(kernels.turn, rest, way, share)
-            left = now
 
     def _half(self, picture: Plane) -> Plane:
         height, width, channels = picture.shape
         half = np.empty(((height + 1) // 2, (width + 1) // 2, channels), np.float32)
-        self._share(kernels.halve, half.shape[0], 64, picture, half)
+        self._share(pyramid.halve, half.shape[0], 64, picture, half)
         return half
 
     def _share(self, function: Callable[..., None], count: int, least: int, *arguments: Any) -> None:
@@ -269,13 +251,3 @@ class _Solver:
         edges = [count * i // parts for i in range(parts + 1)]
         for done in [self._pool.submit(function, i, j, *arguments) for i, j in zip(edges, edges[1:])]:
             done.result()
-
-
-def _solve_directly(links: Array, matrix: Array, diagonal: Array, right: Array) -> Plane:
-    n = len(diagonal)
-    rows = np.repeat(np.arange(n), 12)
-    equations = sparse.coo_matrix((matrix.ravel(), (rows, links.ravel())), shape=(n, n)).tocsc()
-    equations = (equations + sparse.diags(diagonal * (1 + 1e-9))).tocsc()
-    factors = splu(equations, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True}, diag_pivot_thresh=0.0)
-    solution: Plane = factors.solve(right).astype(np.float32)
-    return solution

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fbamatte.compositing.jit import kernel
 from fbamatte.compositing.strips import empty_like, in_strips
 
 Plane = NDArray[np.float32]
@@ -63,16 +64,22 @@ def recompose(plate: Plane, alpha: Plane, foreground: Plane, background: Plane) 
         In [0, 1].
     """
     exact_f, exact_b = empty_like(foreground), empty_like(background)
-
-    def strip(c: Plane, alpha: Plane, f: Plane, b: Plane, out_f: Plane, out_b: Plane) -> None:
-        # float64: with F and B of opposite sign α·F and (1−α)·B cancel, and float32 would show it
-        a = alpha[..., None].astype(np.float64)
-        share = (c - a * f - (1 - a) * b) / (a * a + (1 - a) * (1 - a))
-        np.copyto(out_f, np.where(a >= 1, c, f + a * share), casting="same_kind")
-        np.copyto(out_b, np.where(a <= 0, c, b + (1 - a) * share), casting="same_kind")
-
-    in_strips(strip, plate, alpha, foreground, background, exact_f, exact_b)
+    in_strips(_spread, plate, alpha, foreground, background, exact_f, exact_b)
     return exact_f, exact_b
+
+
+@kernel
+def _spread(plate: Plane, alpha: Plane, foreground: Plane, background: Plane, out_f: Plane, out_b: Plane) -> None:
+    for y in range(alpha.shape[0]):
+        for x in range(alpha.shape[1]):
+            # float64: with F and B of opposite sign α·F and (1−α)·B cancel, and float32 would show it
+            a = np.float64(alpha[y, x])
+            length = a * a + (1 - a) * (1 - a)
+            for c in range(3):
+                value, f, b = plate[y, x, c], np.float64(foreground[y, x, c]), np.float64(background[y, x, c])
+                share = (value - a * f - (1 - a) * b) / length
+                out_f[y, x, c] = value if a >= 1 else f + a * share
+                out_b[y, x, c] = value if a <= 0 else b + (1 - a) * share
 
 
 def recomposition_error(plate: Plane, alpha: Plane, foreground: Plane, background: Plane) -> Plane:
@@ -81,12 +88,19 @@ def recomposition_error(plate: Plane, alpha: Plane, foreground: Plane, backgroun
     NaN where the plate is NaN or Inf.
     """
     error = empty_like(alpha)
-
-    def strip(c: Plane, alpha: Plane, f: Plane, b: Plane, out: Plane) -> None:
-        a = alpha[..., None].astype(np.float64)
-        with np.errstate(invalid="ignore"):
-            residual = np.abs(c - a * f - (1 - a) * b) / np.maximum(1, np.abs(c))
-        np.copyto(out, residual.max(axis=-1), casting="same_kind")
-
-    in_strips(strip, plate, alpha, foreground, background, error)
+    in_strips(_residual, plate, alpha, foreground, background, error)
     return error
+
+
+@kernel
+def _residual(plate: Plane, alpha: Plane, foreground: Plane, background: Plane, error: Plane) -> None:
+    for y in range(alpha.shape[0]):
+        for x in range(alpha.shape[1]):
+            a, worst = np.float64(alpha[y, x]), 0.0
+            for c in range(3):
+                value = np.float64(plate[y, x, c])
+                rest = value - a * foreground[y, x, c] - (1 - a) * background[y, x, c]
+                wrong = abs(rest) / max(1.0, abs(value))
+                if wrong > worst or np.isnan(wrong):  # which no comparison then replaces
+                    worst = wrong
+            error[y, x] = worst

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,32 @@ from numpy.typing import NDArray
 
 # Rows times columns of one strip: a strip's temporaries stay inside a core's cache.
 STRIP_PIXELS = 1 << 15
+
+
+_at_work = 0
+_counting = threading.Lock()
+
+
+@contextmanager
+def at_work() -> Iterator[None]:
+    """Count as one of several that work side by side, for as long as the block runs; see `workers`."""
+    global _at_work  # noqa: PLW0603  one count for the process, whose cores these are
+    with _counting:
+        _at_work += 1
+    try:
+        yield
+    finally:
+        with _counting:
+            _at_work -= 1
+
+
+def workers() -> int:
+    """Return how many threads a caller may use: the cores, divided among all that are `at_work`, at least one.
+
+    A frame alone gets every core; where the stages of a sequence fill the cores already, more threads would only take
+    turns on them.
+    """
+    return max(1, (os.cpu_count() or 1) // max(1, _at_work))
 
 
 def in_strips(function: Callable[..., None], *arrays: NDArray[Any]) -> None:
@@ -31,12 +59,12 @@ def in_strips(function: Callable[..., None], *arrays: NDArray[Any]) -> None:
     def run(start: int) -> None:
         function(*(array[start : start + rows] for array in arrays))
 
-    workers = min(len(starts), os.cpu_count() or 1)
-    if workers <= 1:
+    threads = min(len(starts), workers())
+    if threads <= 1:
         for start in starts:
             run(start)
         return
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(run, start) for start in starts]:
             done.result()
 

@@ -227,7 +227,8 @@ class Engine:
             estimated = replace(estimated, seconds=download.seconds)
         else:
             found = cast("Estimate", estimated.estimate)
-            alpha, foreground, background = in_linear_light(frame.plate, prepared.encoded, found)
+            unknown = ~trimaps.is_known(frame.trimap)
+            alpha, foreground, background = in_linear_light(frame.plate, prepared.encoded, found, unknown)
         return Matte.for_frame(frame, alpha, foreground, background, self._provenance(estimated))
 
     def _provenance(self, estimated: Estimated) -> dict[str, str | float | int]:

@@ -11,9 +11,12 @@ from fbamatte.imaging import curve
 from fbamatte.models.base import Estimate
 
 Plane = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 
-def in_linear_light(plate: Plane, encoded: Plane, estimate: Estimate) -> tuple[Plane, Plane, Plane]:
+def in_linear_light(
+    plate: Plane, encoded: Plane, estimate: Estimate, unknown: Mask | None = None
+) -> tuple[Plane, Plane, Plane]:
     """Return α, F and B that obey C = αF + (1−α)B exactly.
 
     A network's F and B say where on the line between them the plate lies: α is solved again from
@@ -28,10 +31,12 @@ def in_linear_light(plate: Plane, encoded: Plane, estimate: Estimate) -> tuple[P
         The plate as the estimator saw it.
     estimate : Estimate
         What the estimator made of it.
+    unknown : ndarray, shape (H, W), bool, optional
+        Where alpha was in question; everywhere if left out.
     """
     if estimate.fitted:
         alpha = estimate.alpha
-        foreground, background = colours(plate, alpha)
+        foreground, background = colours(plate, alpha, unknown=unknown)
     else:
         foreground, background = _decoded(estimate.foreground, encoded), _decoded(estimate.background, encoded)
         alpha = solve_alpha(plate, estimate.alpha, foreground, background)

@@ -1,0 +1,29 @@
+"""Compiled loops, with their types kept: the one way in which this house compiles."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar, cast
+
+import numba
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+log = logging.getLogger(__name__)
+
+
+def kernel(function: Callable[P, R]) -> Callable[P, R]:
+    """Compile a loop over arrays on its first call; keep the machine code between processes.
+
+    Compiled on first use, not at import: importing costs nothing, and a fresh machine compiles only
+    what it runs. Releases the interpreter lock while it runs. Where neither the package's folder nor
+    the user's can be written to, each process compiles for itself.
+    """
+    try:
+        compiled = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    except RuntimeError as error:  # no place for a cache: found when decorating
+        log.info("compiled loops cannot be kept, set NUMBA_CACHE_DIR to a folder: %s", error)
+        compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    return cast("Callable[P, R]", compiled)
