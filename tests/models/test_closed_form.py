@@ -18,6 +18,7 @@ from fbamatte.models.closed_form import alpha as solving
 from fbamatte.models.closed_form import laplacian
 from fbamatte.models.closed_form.alpha import closed_form_alpha
 from fbamatte.models.closed_form.cholesky import factorise
+from fbamatte.models.closed_form.dense import eliminate
 from fbamatte.models.closed_form.dissection import REACH, dissect
 from fbamatte.models.closed_form.foreground import estimate_foreground
 
@@ -80,6 +81,20 @@ def test_the_direct_solve_is_scipys_on_any_mask(height, width, share, seed, leaf
     expected = np.atleast_1d(spsolve(matrix_of(system), system.rhs))
     assert np.abs(found - expected).max() < 1e-3
     assert np.linalg.norm(system.residual(found)) <= 1e-5 * np.linalg.norm(system.rhs) + 1e-12
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 1), (7, 7), (9, 1), (120, 50)])
+def test_columns_are_eliminated_as_numpys_cholesky_does(size, count):
+    half = np.random.default_rng(size).normal(size=(size, size))
+    matrix = half @ half.T + np.eye(size)
+    panel, rest = np.asfortranarray(matrix[:, :count]), np.asfortranarray(matrix[count:, count:])
+    assert eliminate(panel, rest)
+    whole = np.linalg.cholesky(matrix)
+    np.testing.assert_allclose(np.tril(panel), whole[:, :count], atol=1e-10 * size)
+    np.testing.assert_allclose(
+        np.tril(rest), np.tril(whole[count:, count:] @ whole[count:, count:].T), atol=1e-9 * size
+    )
+    assert not eliminate(np.asfortranarray(-matrix[:, :count]), rest)
 
 
 @settings(max_examples=25, deadline=None)
@@ -190,6 +205,16 @@ def test_pictures_without_one_side_have_colours_all_the_same():
         found = closed_form.ClosedForm().estimate(image, np.full((40, 40), fill, np.float32))
         assert np.abs(found.foreground.mean() - image.mean()) < 0.1
         assert np.abs(found.background.mean() - image.mean()) < 0.1
+
+
+def test_colours_are_fitted_only_if_somebody_asks(truth):
+    found = closed_form.ClosedForm().estimate(truth.image, truth.trimap)
+    assert found.fitted
+    assert "_colours" not in vars(found)
+    foreground, background = estimate_foreground(truth.image, found.alpha)
+    mixed = (found.alpha > 0) & (found.alpha < 1)
+    assert np.array_equal(found.foreground[mixed], foreground[mixed])
+    assert np.array_equal(found.background[mixed], background[mixed])
 
 
 def test_the_clean_plate_goes_on_smoothly_under_the_foreground(truth):

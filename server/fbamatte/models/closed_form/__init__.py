@@ -13,7 +13,7 @@ import numpy as np
 from fbamatte.errors import FrameError
 from fbamatte.models.base import Array, Estimate, ModelInfo
 from fbamatte.models.closed_form.alpha import closed_form_alpha
-from fbamatte.models.closed_form.foreground import estimate_foreground
+from fbamatte.models.closed_form.foreground import FittedEstimate
 
 INFO = ModelInfo(
     name="closed-form",
@@ -52,15 +52,11 @@ class ClosedForm:
             If a pixel is NaN or Inf: one would spread over the whole unknown region.
         """
         image = np.ascontiguousarray(image, np.float32)
-        bad = image.size - np.count_nonzero(np.isfinite(image))
-        if bad:
+        finite = np.isfinite(image)
+        if not finite.all():
+            bad = image.size - np.count_nonzero(finite)
             raise FrameError(f"picture of {image.shape[1]}×{image.shape[0]} has {bad} values that are NaN or Inf")
-        alpha = closed_form_alpha(image, trimap)
-        foreground, background = estimate_foreground(image, alpha)
-        solid, empty = alpha == 1, alpha == 0
-        foreground[solid] = image[solid]
-        background[empty] = image[empty]
-        return Estimate(alpha, foreground, background, fitted=True)
+        return FittedEstimate(closed_form_alpha(image, trimap), image)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -71,4 +67,4 @@ def _compile() -> None:
     """Matte a few pixels, so that the first frame does not wait for the compiler."""
     trimap = np.full((16, 16), 0.5, np.float32)
     trimap[:, :4], trimap[:, 12:] = 0, 1
-    ClosedForm().estimate(np.random.default_rng(0).random((16, 16, 3), np.float32), trimap)
+    closed_form_alpha(np.random.default_rng(0).random((16, 16, 3), np.float32), trimap)

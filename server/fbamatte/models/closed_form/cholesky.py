@@ -11,18 +11,21 @@ import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dsyrk, dtrsm, strsv
-from scipy.linalg.lapack import dpotrf
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
+from fbamatte.compositing.strips import workers
 from fbamatte.models import interruption
+from fbamatte.models.closed_form.dense import eliminate
 from fbamatte.models.closed_form.dissection import Front
 from fbamatte.models.closed_form.jit import kernel
 from fbamatte.models.closed_form.laplacian import Doubles, Ids, System
+
+Singles = NDArray[np.float32]
 
 MANY_THREADS_FROM = 2048
 """Size of a front from which BLAS gains by several threads; below, they cost more than they give."""
@@ -41,20 +44,20 @@ class Factor:
 
     Parameters
     ----------
-    blocks : list of (columns, boundary, diagonal, below)
-        ``diagonal`` (k, k) is lower triangular, ``below`` (b, k); single precision.
+    blocks : list of (ids, panel)
+        ``panel`` (n, k) holds k columns of L on the rows ``ids`` (n,), of which the first k are the columns' own; what
+        stands above the diagonal means nothing. Single precision.
     """
 
-    blocks: list[tuple[Ids, Ids, Any, Any]]
+    blocks: list[tuple[Ids, Singles]]
 
     def solve(self, rhs: Doubles) -> Doubles:
         """Return x of L Lᵀ x = rhs, to single precision."""
         x = rhs.astype(np.float32)
-        for columns, boundary, diagonal, below in self.blocks:
-            x[columns] = step = strsv(diagonal, x[columns], lower=1)
-            x[boundary] -= below @ step
-        for columns, boundary, diagonal, below in reversed(self.blocks):
-            x[columns] = strsv(diagonal, x[columns] - x[boundary] @ below, lower=1, trans=1)
+        for ids, panel in self.blocks:
+            _forward(ids, panel, x)
+        for ids, panel in reversed(self.blocks):
+            _backward(ids, panel, x)
         return x.astype(np.float64)
 
 
@@ -66,54 +69,43 @@ def factorise(system: System, fronts: list[Front]) -> Factor:
     NotDefiniteError
         If a pivot is not positive.
     """
-    with _blas_threads:
+    with _blas_threads, _blas().limit(limits=1):
         return Factor(list(_blocks(system, fronts)))
 
 
-def _blocks(system: System, fronts: list[Front]) -> Iterator[tuple[Ids, Ids, Any, Any]]:
+@cache
+def _blas() -> Any:
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _blocks(system: System, fronts: list[Front]) -> Iterator[tuple[Ids, Singles]]:
     place = np.full(len(system.rhs), -1, np.int32)
-    updates: dict[int, tuple[Any, Ids]] = {}
-    blas = ThreadpoolController().select(user_api="blas")
+    updates: dict[int, tuple[Doubles, Ids]] = {}
     for position, front in enumerate(fronts):
         interruption.check()
-        count = len(front.columns)
-        left = [updates.pop(child) for child in front.children if child in updates]  # an island leaves nothing
-        matrix = _gather(system, front, left, place)
-        threads: AbstractContextManager[object] = nullcontext()
-        if len(matrix) < MANY_THREADS_FROM:
-            threads = blas.limit(limits=1)
-        with threads:
-            diagonal, below, rest = _eliminate(matrix, count)
+        ids, count = np.concatenate([front.columns, front.boundary]), len(front.columns)
+        panel = np.zeros((len(ids), count), order="F")
+        rest = np.zeros((len(ids) - count,) * 2, order="F")
+        _set_places(ids, place)
+        _add_rows(panel, front.columns, system.index, system.ys, system.xs, system.values, place)
+        for child in front.children:
+            if child in updates:  # an island leaves nothing
+                _add_update(panel, rest, *updates.pop(child), place)
+        _clear_places(ids, place)
+        with _threads_for(len(ids)):
+            if count and not eliminate(panel, rest):
+                raise NotDefiniteError
         if len(front.boundary):
             updates[position] = (rest, front.boundary)
         if count:
-            yield front.columns, front.boundary, diagonal, below
+            yield ids, panel.astype(np.float32)
 
 
-def _gather(system: System, front: Front, updates: list[tuple[Any, Ids]], place: Ids) -> Any:
-    """Return the front's dense matrix (lower triangle): its own rows of A and what its children left."""
-    ids = np.concatenate([front.columns, front.boundary])
-    matrix = np.zeros((len(ids), len(ids)), order="F")
-    _set_places(ids, place)
-    _add_rows(matrix, front.columns, system.index, system.ys, system.xs, system.values, place)
-    for rest, boundary in updates:
-        _add_update(matrix, rest, boundary, place)
-    _clear_places(ids, place)
-    return matrix
-
-
-def _eliminate(matrix: Any, count: int) -> tuple[Any, Any, Any]:
-    """Return the first ``count`` columns of L, in single precision, and the Schur complement of the rest."""
-    if not count:
-        return None, None, matrix
-    diagonal, info = dpotrf(matrix[:count, :count], lower=1, clean=1)
-    if info:
-        raise NotDefiniteError
-    if count == len(matrix):
-        return diagonal.astype(np.float32), np.zeros((0, count), np.float32), None
-    below = dtrsm(1.0, diagonal, matrix[count:, :count], side=1, lower=1, trans_a=1)
-    rest = dsyrk(-1.0, below, beta=1.0, c=matrix[count:, count:], lower=1)
-    return diagonal.astype(np.float32), below.astype(np.float32), rest
+def _threads_for(size: int) -> AbstractContextManager[object]:
+    if size < MANY_THREADS_FROM:
+        return nullcontext()
+    several: AbstractContextManager[object] = _blas().limit(limits=workers())
+    return several
 
 
 @kernel
@@ -130,21 +122,55 @@ def _clear_places(ids: Ids, place: Ids) -> None:
 
 @kernel
 def _add_rows(
-    matrix: Doubles, columns: Ids, index: Ids, ys: Ids, xs: Ids, values: NDArray[np.float64], place: Ids
+    panel: Doubles, columns: Ids, index: Ids, ys: Ids, xs: Ids, values: NDArray[np.float64], place: Ids
 ) -> None:
+    """Add the front's own rows of A."""
     for k in range(len(columns)):
         row = columns[k]
         for m in range(25):
             other = index[ys[row] + m // 5 - 2, xs[row] + m % 5 - 2]
             # What is not in this front was eliminated below it, and its entry with it.
             if other >= 0 and place[other] >= k:
-                matrix[place[other], k] += values[row, m]
+                panel[place[other], k] += values[row, m]
 
 
 @kernel
-def _add_update(matrix: Doubles, rest: Doubles, boundary: Ids, place: Ids) -> None:
+def _add_update(panel: Doubles, rest: Doubles, update: Doubles, boundary: Ids, place: Ids) -> None:
+    """Add what a child left."""
+    count = panel.shape[1]
     for k in range(len(boundary)):
         column = place[boundary[k]]
         for m in range(k, len(boundary)):
             row = place[boundary[m]]
-            matrix[max(row, column), min(row, column)] += rest[m, k]
+            low, high = min(row, column), max(row, column)
+            if low < count:
+                panel[high, low] += update[m, k]
+            else:
+                rest[high - count, low - count] += update[m, k]
+
+
+@kernel
+def _forward(ids: Ids, panel: Singles, x: Singles) -> None:
+    """Solve for the panel's own unknowns, and take what they contribute from those below."""
+    size, count = panel.shape
+    z = x[ids]
+    for k in range(count):
+        z[k] /= panel[k, k]
+        for m in range(k + 1, size):
+            z[m] -= panel[m, k] * z[k]
+    for m in range(size):
+        x[ids[m]] = z[m]
+
+
+@kernel
+def _backward(ids: Ids, panel: Singles, x: Singles) -> None:
+    """Solve the transposed equations for the panel's own unknowns."""
+    size, count = panel.shape
+    z = x[ids]
+    for j in range(count):
+        k = count - 1 - j
+        total = np.float32(0)
+        for m in range(k + 1, size):
+            total += panel[m, k] * z[m]
+        z[k] = (z[k] - total) / panel[k, k]
+        x[ids[k]] = z[k]

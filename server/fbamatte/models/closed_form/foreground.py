@@ -8,19 +8,55 @@ that is what extends the clean plate smoothly under the foreground.
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import ceil, log2
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fbamatte.models import interruption
-from fbamatte.models.base import Array
+from fbamatte.models.base import Array, Estimate
 from fbamatte.models.closed_form.jit import kernel
 
 REGULARISATION = np.float32(1e-5)
 GRADIENT_WEIGHT = np.float32(1)
 SMALL_SIZE = 32
 SMALL_SWEEPS, BIG_SWEEPS = 10, 2
+
+
+class FittedEstimate(Estimate):
+    """Alpha, and F and B fitted to it when somebody first asks for them.
+
+    The engine does not: it fits its own, in the light in which the equation holds.
+
+    Parameters
+    ----------
+    alpha : ndarray, shape (H, W), float32
+    image : ndarray, shape (H, W, 3), float32
+        What alpha was estimated from; kept, and to be left as it is.
+    """
+
+    _image: Array
+
+    def __init__(self, alpha: Array, image: Array) -> None:
+        vars(self).update(alpha=alpha, fitted=True, _image=image)  # the base is frozen
+
+    @cached_property
+    def _colours(self) -> tuple[Array, Array]:
+        foreground, background = estimate_foreground(self._image, self.alpha)
+        solid, empty = self.alpha == 1, self.alpha == 0
+        foreground[solid], background[empty] = self._image[solid], self._image[empty]
+        return foreground, background
+
+    @property
+    def foreground(self) -> Array:
+        """F, as in `Estimate`."""
+        return self._colours[0]
+
+    @property
+    def background(self) -> Array:
+        """B, as in `Estimate`."""
+        return self._colours[1]
 
 
 def estimate_foreground(image: Array, alpha: Array) -> tuple[Array, Array]:
