@@ -145,7 +145,7 @@ def _rates(rates: list[dict[str, Any]]) -> str:
     for run in sorted(rates, key=lambda run: (run["row"], run["rate"])):
         recipe = load_recipe(run["row"])
         lines.append(_line(f"{_norm(recipe)}, {recipe.batch}", f"{run['rate']:g}", f"{mean(run, 'mse'):.1f}"))
-    return "## The rates that were tried, half as many samples, other pictures\n\n" + "\n".join(lines)
+    return "## The rates that were tried, on other pictures\n\n" + "\n".join(lines)
 
 
 def _learning(runs: Runs) -> str:

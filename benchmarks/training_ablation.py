@@ -1,6 +1,6 @@
 """The paper's ablations in miniature, on made pictures: rows of Tables 2 and 3, several seeds each.
 
-    python benchmarks/training_ablation.py OUT [--seeds 3] [--samples 1200] [--width 0.125] [--crop 64] [--threads 1]
+    python benchmarks/training_ablation.py OUT [--seeds 3] [--samples 480] [--width 0.125] [--crop 64] [--workers 2]
 
 Every row sees the same samples in the same order, as many as the others, and is measured on pictures of seeds and shape
 families that none is trained on, with guesses and closed-form matting beside it. A rate is chosen first for
@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import multiprocessing
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -40,7 +42,9 @@ from fbamatte.training.recipe import Recipe, load_recipe
 
 TUNED = ("table2-4", "table2-5", "table2-6")
 """Rows that stand for their norm and batch size when a rate is chosen."""
-RATES = (1e-3, 3e-3, 1e-2)
+LAST = ("table3-10",)
+"""Trained when all others are: its questions are asked of other rows too."""
+RATES = (3e-3, 1e-2)
 GUESSES = ("half", "distance", "closed-form")
 """What knows no training: a half, the distances to what is known, and closed-form matting."""
 
@@ -149,7 +153,7 @@ class Study:
         recipe = self.recipe(task.row, task.seed, task.rate, task.samples)
         folder = self.out / "runs" / task.name
         steps = task.samples // recipe.batch
-        plan = Plan(folder, log_every=max(1, steps // 40), sheet_every=0, save_every=400)
+        plan = Plan(folder, log_every=max(1, steps // 40), sheet_every=0, save_every=200)
         result = train(recipe, pictures.Shown(recipe, self.pool), plan, torch.device("cpu"))
         path = export(result, recipe, folder / f"{task.name}.safetensors", licence="MIT", commercial=True)
         measured = self.validation if task.seed == RATE_SEED else self.test
@@ -171,17 +175,20 @@ class Study:
         return min(errors, key=lambda rate: errors[rate])
 
     def rate_tasks(self) -> list[Task]:
-        """Return short runs at each rate."""
-        samples = self.options.samples // 2
-        return [Task(row, RATE_SEED, rate, samples) for row in TUNED for rate in RATES]
+        """Return runs at each rate, of a seed of their own."""
+        return [Task(row, RATE_SEED, rate, self.options.samples) for row in TUNED for rate in RATES]
 
-    def tasks(self) -> Iterator[Task]:
-        """Yield everything in order, one seed after the other so that rows can be compared early."""
-        yield from (Task(guess, 0) for guess in GUESSES)
-        yield from self.rate_tasks()
-        for seed in range(self.options.seeds):
-            for row in ROWS:
-                yield Task(row, seed, self.chosen_rate(row), self.options.samples)
+    def stages(self) -> Iterator[list[Task]]:
+        """Yield what can be done side by side; the rows one seed after the other, to be compared early."""
+        yield [*self.rate_tasks(), *(Task(guess, 0) for guess in GUESSES)]
+        rates = {row: self.chosen_rate(row) for row in ROWS}
+        first = [row for row in ROWS if row not in LAST]
+        yield [
+            Task(row, seed, rates[row], self.options.samples)
+            for rows in (first, LAST)
+            for seed in range(self.options.seeds)
+            for row in rows
+        ]
 
     @property
     def count(self) -> int:
@@ -200,26 +207,44 @@ def mean(result: dict[str, Any] | None, key: str) -> float:
     return float(np.mean([found[key] for found in result["pictures"].values()]))
 
 
+_study: Study | None = None
+
+
+def _start(options: argparse.Namespace) -> None:
+    """Prepare a worker: one thread, and the pictures when they are first asked for."""
+    global _study  # noqa: PLW0603 - one study is what such a process works on
+    torch.set_num_threads(1)
+    _study = Study(options)
+
+
+def _run(task: Task) -> str:
+    assert _study is not None
+    _study.run(task)
+    return task.name
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--samples", type=int, default=1200, help="that each row is trained on: a multiple of 12")
+    parser.add_argument("--samples", type=int, default=480, help="that each row is trained on: a multiple of 6")
     parser.add_argument("--pool", type=int, default=1200, help="different pictures that these come from")
     parser.add_argument("--width", type=float, default=0.125, help="of the network")
     parser.add_argument("--crop", type=int, default=64, help="side of the training pictures")
-    parser.add_argument("--measured", type=int, default=48, help="pictures that rows are measured on")
+    parser.add_argument("--measured", type=int, default=36, help="pictures that rows are measured on")
     parser.add_argument("--size", type=int, default=128, help="side of the pictures measured on")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
     options = parser.parse_args(arguments)
-    torch.set_num_threads(options.threads)
     study = Study(options)
-    with tqdm(total=study.count, desc="ablation", unit="run", smoothing=0.1) as bar:
-        for task in study.tasks():
-            if study.result(task) is None:
-                bar.set_postfix_str(task.name)
-                study.run(task)
-            bar.update()
+    assert len(study.pool) == options.pool  # drawn here, once
+    workers = ProcessPoolExecutor(options.workers, multiprocessing.get_context("spawn"), _start, (options,))
+    with workers, tqdm(total=study.count, desc="ablation", unit="run", smoothing=0.1) as bar:
+        for tasks in study.stages():
+            missing = [task for task in tasks if study.result(task) is None]
+            bar.update(len(tasks) - len(missing))
+            for done in as_completed([workers.submit(_run, task) for task in missing]):
+                bar.set_postfix_str(done.result())
+                bar.update()
     print(write_report(study.out))
 
 
