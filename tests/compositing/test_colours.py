@@ -116,3 +116,12 @@ def test_only_gaps_in_question_are_bridged():
     plate, alpha, _, _ = plate_of(10, 7)
     everywhere = colours(plate, alpha, unknown=np.ones(alpha.shape, bool))
     assert np.array_equal(everywhere[0], colours(plate, alpha)[0])
+
+
+def test_alphas_that_nearly_vanish_spread_no_nan():
+    """Their fourth powers, which weigh the purest mixtures, are beyond single precision."""
+    plate, alpha, _, _ = plate_of(60, 8)
+    for faint in (1e-7, 1e-10, 1e-38):
+        for mixed in (alpha * np.float32(faint), 1 - alpha * np.float32(1e-7)):
+            for picture in colours(plate, mixed):
+                assert np.isfinite(picture).all()

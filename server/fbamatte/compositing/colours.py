@@ -26,7 +26,7 @@ HOLD = 1e-3  # weight of the coarser level's colours, relative to the membrane
 CLOSING = 2  # in blocks of 4×4 pixels: how far gaps without alpha are bridged
 FAINT = np.float32(0.1)  # below this share of the plate a layer is taken from its surroundings, gradually
 SURE = 0.999  # from this alpha on, and below one minus it, the plate shows one layer alone
-TRACE = np.finfo(np.float32).tiny  # a weight below this is none
+TRACE = np.float32(1e-30)  # a weight below this is none: its reciprocal could not be told from infinity
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ class _Solver:
     def _mix(self, picture: Plane, weight: Plane) -> None:
         """Mix each pixel with those around by their weights, from coarse to fine, in place."""
         if max(weight.shape) > 1:
-            half, half_weight = self._pull(picture, weight, np.float32(0))
+            half, half_weight = self._pull(picture, weight, TRACE)
             self._mix(half, half_weight)
             self._share(pyramid.push, len(picture), 64, picture, weight, half, TRUST)
 

@@ -8,6 +8,8 @@ from contextlib import suppress
 from queue import Empty, Full, Queue
 from typing import TypeVar
 
+from fbamatte.compositing.strips import at_work
+
 In = TypeVar("In")
 Out = TypeVar("Out")
 
@@ -50,7 +52,9 @@ def overlap(function: Callable[[In], Out], items: Iterable[In], *, ahead: int = 
         source = iter(items)
         try:
             for item in source:
-                hand_over(function(item))
+                with at_work():
+                    result = function(item)
+                hand_over(result)
                 if closed.is_set():
                     break
             hand_over(_End())

@@ -17,10 +17,11 @@ def replace_nonfinite(plate: Plane) -> tuple[Plane, int]:
     plate : ndarray, shape (H, W, 3)
         Returned as it is where every value is finite. A plate without any finite pixel becomes black.
     """
-    bad = ~np.isfinite(plate).all(axis=2)
-    count = int(bad.sum())
-    if not count:
+    finite = np.isfinite(plate)
+    if finite.all():
         return plate, 0
+    bad = ~finite.all(axis=2)
+    count = int(bad.sum())
     if bad.all():
         return np.zeros_like(plate), count
     nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
