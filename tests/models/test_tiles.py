@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from fbamatte.compositing import trimap as trimaps
-from fbamatte.models import fast, fast_maps, fast_pyramid
+from fbamatte.models import fast_host, fast_maps, fast_pyramid
 from fbamatte.models.config import NetworkConfig
-from fbamatte.models.fast import FastNetwork
+from fbamatte.models.fast import FastNetwork, Run
+from fbamatte.models.fast_cpu import HostRun
 from fbamatte.models.fast_distance import searched, squared_distances
 from fbamatte.models.fast_planes import Planes
 from fbamatte.models.tiles import WHOLE, Strips
@@ -34,12 +35,13 @@ def inference():
 
 @pytest.mark.parametrize("strips", [WHOLE, SMALL, Strips(30_000, head=50_000)], ids=["whole", "smallest", "some"])
 @pytest.mark.parametrize("size", [(96, 120), (33, 47), (7, 13), (1, 1), (70, 1)])
-def test_strips_are_the_whole_network_to_rounding(narrow, size, strips):
+@pytest.mark.parametrize("runner", [Run, HostRun])
+def test_strips_are_the_whole_network_to_rounding(narrow, size, strips, runner):
     """In float64 only a mistake could differ: a halo, a border, a statistic."""
     network = narrow.double()
     given = planes(*size, torch.float64)
     expected = network(*given)
-    found = FastNetwork(network, torch.float64)(Planes(*given), strips)
+    found = runner(FastNetwork(network, torch.float64), Planes(*given), strips).output()
     assert found.shape == expected.shape
     assert (found - expected).abs().max() < 1e-10
 
@@ -66,10 +68,11 @@ VARIANTS = {
 
 
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS.keys())
-def test_a_variant_is_the_same_in_strips(make_network, config):
+@pytest.mark.parametrize("runner", [Run, HostRun])
+def test_a_variant_is_the_same_in_strips(make_network, config, runner):
     network = make_network(config).double()
     given = planes(40, 56, torch.float64)
-    found = FastNetwork(network, torch.float64)(Planes(*given), SMALL)
+    found = runner(FastNetwork(network, torch.float64), Planes(*given), SMALL).output()
     assert (found - network(*given)).abs().max() < 1e-10
 
 
@@ -98,16 +101,17 @@ def test_bf16_of_a_narrow_picture_is_finite(narrow, size):
     assert (found - narrow(*given)).abs().mean() < 0.05
 
 
-def test_a_map_goes_as_soon_as_it_is_read(narrow, monkeypatch):
+@pytest.mark.parametrize(("runner", "kind"), [(Run, fast_maps.FeatureMap), (HostRun, fast_host.HostMap)])
+def test_a_map_goes_as_soon_as_it_is_read(narrow, monkeypatch, runner, kind):
     """When the head begins, the doubled map alone lives: encoder and skips are gone."""
     made = []
-    original = fast_maps.FeatureMap.__init__
+    original = kind.__init__
 
     def remember(self, *arguments):
         original(self, *arguments)
         made.append(weakref.ref(self))
 
-    monkeypatch.setattr(fast_maps.FeatureMap, "__init__", remember)
+    monkeypatch.setattr(kind, "__init__", remember)
     alive = {}
 
     def look(name, method):
@@ -118,9 +122,9 @@ def test_a_map_goes_as_soon_as_it_is_read(narrow, monkeypatch):
 
         return run
 
-    monkeypatch.setattr(fast._Run, "_head", look("head", fast._Run._head))
-    monkeypatch.setattr(fast._Run, "_behind_pyramid", look("pyramid", fast._Run._behind_pyramid))
-    FastNetwork(narrow, torch.float32)(Planes(*planes(64, 64)), SMALL)
+    monkeypatch.setattr(runner, "_head", look("head", runner._head))
+    monkeypatch.setattr(runner, "_behind_pyramid", look("pyramid", runner._behind_pyramid))
+    runner(FastNetwork(narrow, torch.float32), Planes(*planes(64, 64)), SMALL).output()
     assert alive["pyramid"] <= 4  # stem, shallow, deep and the shortcut that deep still needs
     assert alive["head"] <= 3
 

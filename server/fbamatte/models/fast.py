@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Optional, cast
 
 import torch
@@ -12,7 +13,7 @@ from fbamatte.models.decoder import POOL_SIZES, SLOPE
 from fbamatte.models.fast_layers import Convolution
 from fbamatte.models.fast_maps import Computed, FeatureMap, Place, doubled
 from fbamatte.models.fast_planes import Planes
-from fbamatte.models.fast_pyramid import PyramidTerm, pooled
+from fbamatte.models.fast_pyramid import PoolingMatrices, PyramidTerm
 from fbamatte.models.layers import Bottleneck
 from fbamatte.models.network import FBANetwork
 from fbamatte.models.tiles import WHOLE, Strips
@@ -56,10 +57,15 @@ class FastNetwork:
 
     def __call__(self, planes: Planes, strips: Strips = WHOLE) -> Tensor:
         """Return alpha, F and B after fusion, (1, 7, H, W), or (1, 1, H, W) for alpha alone."""
-        return _Run(self, planes, strips).output()
+        if find_spec("numba"):
+            from fbamatte.models.fast_cpu import HostRun  # noqa: PLC0415 - a GPU machine may lack numba
+
+            if HostRun.can(self, planes):
+                return HostRun(self, planes, strips).output()
+        return Run(self, planes, strips).output()
 
 
-class _Run:
+class Run:
     """One picture's way through the network."""
 
     def __init__(self, fast: FastNetwork, planes: Planes, strips: Strips) -> None:
@@ -117,15 +123,30 @@ class _Run:
         """Pyramid pooling and the first convolution of ``conv_up1``."""
         decoder = self._network.decoder
         small = []
-        for picture, branch in zip(pooled(deep, POOL_SIZES, self._strips), decoder.ppm):
+        for picture, branch in zip(self._pooled(deep), decoder.ppm):
             small.append(self._branch(picture, list(cast("nn.Sequential", branch))))
+        return self._add_pyramid(deep, small).normalise(decoder.conv_up1[1], SLOPE)
+
+    def _pooled(self, deep: FeatureMap) -> list[Tensor]:
+        """Return (1, C, k, k) averages for each size k, summed in float32."""
+        kind = torch.float64 if self._fast.dtype == torch.float64 else torch.float32
+        pooling = PoolingMatrices(deep.height, deep.width, POOL_SIZES, deep.device, kind)
+        total = None
+        for first, last in self._strips.cut(deep.height, deep.width * deep.channels * 6):
+            part = pooling.part(deep.rows(first, last), first, last)
+            total = part if total is None else total + part
+        assert total is not None
+        return pooling.pictures(total)
+
+    def _add_pyramid(self, deep: FeatureMap, small: list[Tensor]) -> FeatureMap:
+        """Return what the convolution behind the pyramid makes of the features and the pooled pictures."""
         term = self._fast._pyramid.of(small, deep.height, deep.width)
-        convolution = self._fast._convolutions[decoder.conv_up1[0]]
+        convolution = self._fast._convolutions[self._network.decoder.conv_up1[0]]
         out = FeatureMap(self._place, convolution.outputs, deep.height, deep.width)
         for first, last in self._strips.cut(deep.height, deep.width * deep.channels * self._fast.dtype.itemsize):
             x = convolution.rows(deep, first, last)
             out.write(first, x.add_(term.rows(first, last)))
-        return out.normalise(decoder.conv_up1[1], SLOPE)
+        return out
 
     def _branch(self, picture: Tensor, layers: list[nn.Module]) -> Tensor:
         """Convolve and normalise one pooled picture: a few values, in float32."""
@@ -157,14 +178,9 @@ class _Run:
 
     def _head_rows(self, x: FeatureMap, first: int, last: int) -> Tensor:
         """Return raw head channels; three convolutions without a norm run as one, two rows of halo."""
-        planes, kind = self._planes, self._fast.head_dtype
+        planes = self._planes
         one, two, three = (self._fast._convolutions[self._network.decoder.conv_up4[k]] for k in (0, 2, 4))
-
-        def make(above: int, below: int) -> Tensor:
-            parts = [doubled(x, above, below).to(kind), planes.head_input(above, below).to(kind)]
-            return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
-
-        hidden = one(Computed(planes.height, make).rows(first - 2, last + 2), pad_rows=False)
+        hidden = one(self._head_source(x).rows(first - 2, last + 2), pad_rows=False)
         functional.leaky_relu_(hidden, SLOPE)
         if first == 0:
             hidden[:, :, 0] = 0
@@ -172,3 +188,13 @@ class _Run:
             hidden[:, :, -1] = 0
         hidden = functional.leaky_relu_(two(hidden, pad_rows=False), SLOPE)
         return three(hidden, pad_rows=False)
+
+    def _head_source(self, x: FeatureMap) -> Computed:
+        """Return what the head sees: doubled features, the picture, the masks."""
+        planes, kind = self._planes, self._fast.head_dtype
+
+        def make(above: int, below: int) -> Tensor:
+            parts = [doubled(x, above, below).to(kind), planes.head_input(above, below).to(kind)]
+            return torch.cat(parts, dim=1).contiguous(memory_format=torch.channels_last)
+
+        return Computed(planes.height, make)

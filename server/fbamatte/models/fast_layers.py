@@ -90,6 +90,9 @@ class Convolution:
         whole = last - first == source.height // self.stride
         if whole:
             return self(source.rows(0, source.height), pad_rows=True)
+        return self(source.rows(*self.reads(first, last)), pad_rows=False)
+
+    def reads(self, first: int, last: int) -> tuple[int, int]:
+        """Return first and last row (excluded) of the input that rows of the output are made of."""
         above = first * self.stride - self.pad
-        below = (last - 1) * self.stride - self.pad + self.dilation * (self.kernel - 1) + 1
-        return self(source.rows(above, below), pad_rows=False)
+        return above, (last - 1) * self.stride - self.pad + self.dilation * (self.kernel - 1) + 1

@@ -12,32 +12,46 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fbamatte.models.devices import widest
-from fbamatte.models.fast_maps import FeatureMap
 from fbamatte.models.layers import WSConv2d, standardised
-from fbamatte.models.tiles import Strips
 
 CPU = torch.device("cpu")
 
 
-def pooled(source: FeatureMap, sizes: tuple[int, ...], strips: Strips) -> list[Tensor]:
-    """Return (1, C, k, k) averages of a map for each size k, summed in float32."""
-    height, width = source.height, source.width
-    across = torch.cat([averages(width, k, source.device) for k in sizes])
-    down = torch.cat([averages(height, k, source.device) for k in sizes])
-    total = None
-    for first, last in strips.cut(height, width * source.channels * 6):
-        x = source.rows(first, last)[0].permute(1, 2, 0)  # (rows, W, C)
-        kind = torch.float64 if x.dtype == torch.float64 else torch.float32
-        across, down = across.to(kind), down.to(kind)
-        columns = across @ x.to(kind)  # (rows, Σk, C)
-        part = torch.einsum("yr,rxc->yxc", down[:, first:last], columns)
-        total = part if total is None else total + part
-    assert total is not None
-    found, at = [], 0
-    for k in sizes:
-        found.append(total[at : at + k, at : at + k].permute(2, 0, 1)[None])
-        at += k
-    return found
+class PoolingMatrices:
+    """Averages over bins as products of matrices, strip by strip.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the map.
+    sizes : tuple of int
+        Of the pooled pictures.
+    device : torch.device
+        Of the map.
+    dtype : torch.dtype
+        To sum in.
+    """
+
+    def __init__(
+        self, height: int, width: int, sizes: tuple[int, ...], device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self._sizes = sizes
+        self._down, self._across = (
+            torch.cat([averages(length, k, device) for k in sizes]).to(dtype) for length in (height, width)
+        )
+
+    def part(self, x: Tensor, first: int, last: int) -> Tensor:
+        """Return what rows ``first`` to ``last``, (1, C, rows, W), add to the averages: (Σk, Σk, C)."""
+        columns = self._across @ x[0].permute(1, 2, 0).to(self._across.dtype)  # (rows, Σk, C)
+        return torch.einsum("yr,rxc->yxc", self._down[:, first:last], columns)
+
+    def pictures(self, total: Tensor) -> list[Tensor]:
+        """Return (1, C, k, k) averages for each size k."""
+        found, at = [], 0
+        for k in self._sizes:
+            found.append(total[at : at + k, at : at + k].permute(2, 0, 1)[None])
+            at += k
+        return found
 
 
 def averages(length: int, bins: int, device: torch.device = CPU) -> Tensor:

@@ -1,0 +1,156 @@
+"""The CPU's compiled loops against torch in float64; strips on threads give what one thread gives."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from fbamatte.models import fast_loops
+from fbamatte.models.fast import FastNetwork
+from fbamatte.models.fast_cpu import HostRun
+from fbamatte.models.fast_host import HUGE, Arena
+from fbamatte.models.fast_loops import array
+from fbamatte.models.fast_planes import Planes
+from fbamatte.models.fast_workers import each
+from fbamatte.models.tiles import Strips
+
+SLOPE = np.float32(0.01)
+KINDS = [torch.float32, torch.bfloat16]
+
+
+def features(kind, channels=37, height=5, width=7, seed=0):
+    """Channels that fill no whole vector, of large mean."""
+    x = torch.randn(1, channels, height, width, generator=torch.Generator().manual_seed(seed)) + 20
+    return x.to(kind).contiguous(memory_format=torch.channels_last)
+
+
+def per_channel(channels=37, seed=1):
+    rng = np.random.default_rng(seed)
+    return rng.normal(1, 0.1, channels).astype(np.float32), rng.normal(-20, 1, channels).astype(np.float32)
+
+
+def column(values):
+    return torch.from_numpy(values).double()[None, :, None, None]
+
+
+def near(found, expected):
+    """Equal up to one rounding of the type and float32 arithmetic."""
+    step = 2**-8 if found.dtype == torch.bfloat16 else 1e-6
+    return (found.double() - expected).abs().max() <= step * expected.abs().max()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_stored_rows_are_the_same_and_their_sums_the_picture_s(kind):
+    x = features(kind)
+    out, pivot, sums = torch.empty_like(x), np.empty(37, np.float32), np.zeros((2, 37))
+    fast_loops.store(array(x), array(out), pivot, sums)
+    assert torch.equal(out, x)
+    count = x.shape[2] * x.shape[3]
+    variance, mean = torch.var_mean(x.double(), (0, 2, 3), correction=0)
+    assert np.allclose(pivot + sums[0] / count, mean, rtol=1e-7)
+    assert np.allclose(sums[1] / count - (sums[0] / count) ** 2, variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("slope", [0, SLOPE, 1])
+def test_normalised_rows_are_torchs(kind, slope):
+    x, (scale, shift) = features(kind), per_channel()
+    expected = functional.leaky_relu(x.double() * column(scale) + column(shift), float(slope))
+    out = torch.empty_like(x)
+    fast_loops.apply(array(x), scale, shift, np.float32(slope), array(out))
+    assert near(out, expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_shortcut_joins_before_it_is_rectified(kind):
+    x, other, (scale, shift), its = features(kind), features(kind, seed=2), per_channel(), per_channel(seed=3)
+    sums = x.double() * column(scale) + column(shift) + other.double() * column(its[0]) + column(its[1])
+    fast_loops.join(array(x), scale, shift, np.float32(0), array(other), *its)
+    assert near(x, functional.relu(sums))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (5, 7)])
+def test_doubled_rows_and_a_skip_are_torchs_own(kind, size):
+    x, skip = features(kind, 19, *size), features(kind, 5, 2 * size[0], 2 * size[1], seed=4)
+    scale, shift = per_channel(5)
+    enlarged = functional.interpolate(x.double(), scale_factor=2.0, mode="bilinear", align_corners=False)
+    behind = functional.leaky_relu(skip.double() * column(scale) + column(shift), float(SLOPE))
+    out = torch.empty_like(torch.cat([enlarged, behind], dim=1).to(kind), memory_format=torch.channels_last)
+    fast_loops.double(array(x), 0, 0, size[0], array(out))
+    fast_loops.put(array(skip), scale, shift, SLOPE, 19, array(out))
+    assert near(out[:, :19], enlarged)
+    assert near(out[:, 19:], behind)
+
+
+def test_bfloat16_is_rounded_to_nearest_even():
+    x = torch.tensor([1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-12, -1 - 2**-8, 0.0])[None, :, None, None]
+    out = torch.empty_like(x, dtype=torch.bfloat16)
+    one, zero = np.ones(5, np.float32), np.zeros(5, np.float32)
+    wide = x.contiguous(memory_format=torch.channels_last)
+    fast_loops.apply(array(wide), one, zero, np.float32(1), array(out))
+    assert torch.equal(out, x.bfloat16())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_threads_change_nothing(narrow, kind):
+    """Sums are added in the order of the picture, whoever was first."""
+    rng = np.random.default_rng(0)
+    image = torch.from_numpy(rng.random((1, 3, 104, 88), np.float32))
+    masks = torch.from_numpy((rng.random((1, 2, 104, 88)) < 0.1).astype(np.float32))
+    planes = Planes(image, masks, torch.full((1, 2, 104, 88), 100.0))
+    network, before = FastNetwork(narrow, kind), torch.get_num_threads()
+    found = []
+    try:
+        with torch.inference_mode():
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                found.append(HostRun(network, planes, Strips(20_000, head=20_000)).output())
+                assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
+def test_strips_are_computed_on_threads_that_stay_alone_in_theirs():
+    before, seen, mode = torch.get_num_threads(), {}, set()
+
+    def work(first, last):
+        seen[first, last] = (threading.get_ident(), torch.get_num_threads())
+        mode.add(torch.is_inference_mode_enabled())
+
+    strips = [(k, k + 1) for k in range(20)]
+    try:
+        torch.set_num_threads(2)
+        with torch.inference_mode():
+            each(work, strips)
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == set(strips)
+    assert {threads for _, threads in seen.values()} == {1}
+    assert threading.get_ident() not in {thread for thread, _ in seen.values()}
+    assert mode == {True}
+
+
+def test_an_error_in_a_strip_is_the_callers():
+    def work(first, last):
+        if first == 3:
+            raise MemoryError("strip 3")
+
+    with pytest.raises(MemoryError, match="strip 3"):
+        each(work, [(k, k + 1) for k in range(6)])
+
+
+def test_an_arena_hands_on_what_fits():
+    arena = Arena()
+    large = arena.take(3 * HUGE)
+    place = large.data_ptr()
+    arena.give(large)
+    small = arena.take(HUGE)
+    assert small.data_ptr() != place
+    again = arena.take(3 * HUGE - 100)
+    assert again.data_ptr() == place
+    assert arena.take(3 * HUGE).data_ptr() != place
