@@ -119,9 +119,9 @@ def test_only_gaps_in_question_are_bridged():
 
 
 def test_alphas_that_nearly_vanish_spread_no_nan():
-    """Their fourth powers, which weigh the purest mixtures, are beyond single precision."""
-    plate, alpha, _, _ = plate_of(60, 8)
-    for faint in (1e-7, 1e-10, 1e-38):
-        for mixed in (alpha * np.float32(faint), 1 - alpha * np.float32(1e-7)):
-            for picture in colours(plate, mixed):
-                assert np.isfinite(picture).all()
+    """One over their fourth power, which weighs the purest mixtures, is beyond single precision."""
+    plate, alpha, _, _ = plate_of(30, 8)
+    veil = alpha.copy()
+    veil[:60, :60] = np.where(alpha[:60, :60] == 0, 1e-9, alpha[:60, :60])
+    for picture in colours(plate, veil):
+        assert np.isfinite(picture).all()
