@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from fbamatte.serving.server import Server
+from fbamatte.testing import RunningServer, running_server, serve_in_process
+from nuke_session import SLOW_MODEL
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 STANDIN = Path(__file__).resolve().parent / "standin"
 PLUGIN = REPOSITORY / "nuke_plugin"
@@ -43,3 +47,34 @@ def begin(preferences_file: Path) -> Iterator[Callable[..., Any]]:
     if jobs.the_queue.active():
         runtime.pump(lambda: not jobs.the_queue.active(), 30)
     transport.disconnect()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """A server in this process."""
+    with serve_in_process(models=("testing-null", SLOW_MODEL)) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def other_process() -> Iterator[RunningServer]:
+    """A server in a process of its own, with a slower model."""
+    with running_server(models=("testing-null", "testing-sleep-0.5")) as started:
+        yield started
+
+
+@pytest.fixture
+def address(server: Server) -> str:
+    """Where the node's server is; a module may have another."""
+    return server.addresses[0]
+
+
+@pytest.fixture
+def node(begin: Callable[..., Any], tmp_path: Path, address: str) -> Any:
+    """A script's FBA node with plate and roto of three frames, in a session with an interface."""
+    from nuke_standin import trees
+
+    begin()
+    made = trees.tree(tmp_path / "shot")
+    made["server"].setValue(address)
+    return made

@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-
-from fbamatte.serving.server import Server
-from fbamatte.testing import serve_in_process
-
-
-@pytest.fixture(name="server", scope="module")
-def fixture_server() -> Iterator[Server]:
-    with serve_in_process() as server:
-        yield server
-
-
-@pytest.fixture(name="node")
-def fixture_node(begin: Callable[..., Any], tmp_path: Path, server: Server) -> Any:
-    from nuke_standin import trees
-
-    begin()
-    node = trees.tree(tmp_path / "shot")
-    node["server"].setValue(server.addresses[0])
-    return node
 
 
 def press(node: Any, button: str) -> None:

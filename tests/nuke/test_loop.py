@@ -7,44 +7,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import OpenEXR
 import pytest
 from nuke_standin.driver import press
 
 from fbamatte.serving.server import Server
-from fbamatte.testing import serve_in_process
-
-SLOW = 0.15
-
-
-@pytest.fixture(name="server", scope="module")
-def fixture_server() -> Iterator[Server]:
-    with serve_in_process(models=("testing-null", f"testing-sleep-{SLOW}")) as server:
-        yield server
-
-
-@pytest.fixture(name="node")
-def fixture_node(begin: Callable[..., Any], tmp_path: Path, server: Server) -> Any:
-    from nuke_standin import trees
-
-    begin()
-    node = trees.tree(tmp_path / "shot")
-    node["server"].setValue(server.addresses[0])
-    return node
-
-
-def exr(path: Path) -> dict[str, np.ndarray]:
-    with OpenEXR.File(str(path), separate_channels=True) as file:
-        return {name: np.array(channel.pixels) for name, channel in file.channels().items()}
-
-
-def cached(node: Any, frame: int, view: str = "main") -> Path:
-    return Path(node["run_folder"].value()) / view / f"fba.{frame:04d}.exr"
+from nuke_session import SLOW, SLOW_MODEL, cached, exr
 
 
 def test_what_is_cached_and_right_is_kept(node: Any) -> None:
@@ -75,7 +47,7 @@ def test_a_change_gives_another_path(node: Any, what: str) -> None:
         "plate": lambda: node.setInput(0, node.input(0).input(0)),
         "upstream": lambda: grade["multiply"].setValue(2),
         "linked": lambda: other["multiply"].setValue(1.5),
-        "model": lambda: node["model"].setValue(f"testing-sleep-{SLOW}"),
+        "model": lambda: node["model"].setValue(SLOW_MODEL),
     }[what]()
     app.press(node, "refresh_status")
     expected = {"plate": "cached"}.get(what, "stale")
@@ -140,7 +112,7 @@ def test_the_interface_waits_for_one_export_at_most(begin: Callable[..., Any], t
     begin()
     node = trees.tree(tmp_path / "shot", frames=tuple(range(1001, 1021)), size=(480, 270))
     node["server"].setValue(server.addresses[0])
-    node["model"].setValue(f"testing-sleep-{SLOW}")
+    node["model"].setValue(SLOW_MODEL)
     exports: list[float] = []
     real = export.export_frame
 
@@ -168,7 +140,7 @@ def test_the_interface_waits_for_one_export_at_most(begin: Callable[..., Any], t
 def test_cancel_keeps_what_is_finished_and_resume_goes_on(node: Any) -> None:
     from nuke_standin import app, runtime
 
-    node["model"].setValue(f"testing-sleep-{SLOW}")
+    node["model"].setValue(SLOW_MODEL)
 
     def after_the_first(_: Any) -> None:
         runtime.pump(lambda: bool(node["has_result"].value()))
@@ -190,7 +162,7 @@ def test_the_progress_bar_cancels_too(node: Any) -> None:
     from nuke_standin import runtime
 
     runtime.state.press_cancel_at = 33
-    node["model"].setValue(f"testing-sleep-{SLOW}")
+    node["model"].setValue(SLOW_MODEL)
     job = press(node)
     assert job.outcome.state == "cancelled"
     assert len(job.outcome.finished) == 1

@@ -4,44 +4,17 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import OpenEXR
 import pytest
 from nuke_standin.driver import press
 
 from fbamatte.serving.server import Server
 from fbamatte.testing import serve_in_process
-
-SLOW = 0.15
-
-
-@pytest.fixture(name="server", scope="module")
-def fixture_server() -> Iterator[Server]:
-    with serve_in_process(models=("testing-null", f"testing-sleep-{SLOW}")) as server:
-        yield server
-
-
-@pytest.fixture(name="node")
-def fixture_node(begin: Callable[..., Any], tmp_path: Path, server: Server) -> Any:
-    from nuke_standin import trees
-
-    begin()
-    node = trees.tree(tmp_path / "shot")
-    node["server"].setValue(server.addresses[0])
-    return node
-
-
-def exr(path: Path) -> dict[str, np.ndarray]:
-    with OpenEXR.File(str(path), separate_channels=True) as file:
-        return {name: np.array(channel.pixels) for name, channel in file.channels().items()}
-
-
-def cached(node: Any, frame: int, view: str = "main") -> Path:
-    return Path(node["run_folder"].value()) / view / f"fba.{frame:04d}.exr"
+from nuke_session import cached, exr
 
 
 def test_one_button_and_the_layers_are_in_the_tree(node: Any) -> None:
