@@ -20,7 +20,6 @@ from fbamatte.models.fba import NetworkEstimator
 from fbamatte.models.fused import Fused
 from fbamatte.models.network import FBANetwork
 from fbamatte.models.tiles import Strips
-from made import frame
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)]
 
@@ -65,6 +64,17 @@ def test_solving_is_the_engines_own(seed, device):
     assert recomposition_error(plate, *found).max() <= 2 * recomposition_error(plate, *expected).max() < 1e-5
     assert np.array_equal(found[1][alpha == 1], plate[alpha == 1])
     assert np.array_equal(found[2][alpha == 0], plate[alpha == 0])
+
+
+def frame(number=1001, height=36, width=48):
+    """A bright disc that moves; written out here, since where GPUs are tested there is no library for files."""
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    alpha = np.clip((height / 3.5 - np.hypot(x - width / 2 - (number - 1001) / 4, y - height / 2)) / 3 + 0.5, 0, 1)
+    foreground = np.stack([4 + x / 2.4, 0.8 + y / 40, np.full_like(x, 0.3)], axis=-1)
+    background = np.stack([x / 200 - 0.02, 0.1 + y / 300, np.full_like(x, 0.4)], axis=-1)
+    plate = alpha[..., None] * foreground + (1 - alpha[..., None]) * background
+    trimap = np.where(alpha <= 0, 0, np.where(alpha >= 1, 1, 0.5))
+    return Frame(plate.astype(np.float32), trimap.astype(np.float32), number=number)
 
 
 def estimator(**config):

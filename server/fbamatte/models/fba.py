@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 Out = TypeVar("Out")
 
+HEAD: Optional[torch.dtype] = torch.float16
+"""What the head multiplies on a GPU in half precision: as many bits as TF32, summed in float32."""
+
 GPU_HEAD = 1 << 30
 """Bytes of a strip of the head on a GPU: small ones would not fill it."""
 
@@ -85,8 +88,10 @@ class NetworkEstimator:
         cuda = place.type == "cuda"
         self.overlaps = cuda and network.config.outputs != "alpha"
         """Whether `start` is worth more than `estimate`."""
-        # half precision keeps as many bits of the head's factors as the TF32 that GPUs convolve float32 in
-        head = torch.float16 if cuda and dtype != torch.float32 else None
+        if cuda:
+            # fp32 means float32, not the ten bits that GPUs are let to multiply by default
+            torch.backends.cudnn.allow_tf32 = False
+        head = HEAD if cuda and dtype != torch.float32 else None
         self._network: Optional[FastNetwork] = FastNetwork(network, dtype, head, consume=True)
         self._transfers = Transfers(place)
         self._shapes: Optional[Shapes] = Shapes(self._whole, self._graphs(place)) if cuda else None
