@@ -43,7 +43,7 @@ from fbamatte.serving.settings import ServerSettings
 
 Array = NDArray[np.float32]
 NULL, WIRE, BROKEN = "testing-null", "testing-wire", "testing-broken"
-_START_SECONDS = 60.0
+_START_SECONDS = 240.0
 
 
 class NullEstimator:
@@ -267,7 +267,7 @@ def _wait_for(process: subprocess.Popen[bytes], ready_file: Path, log: Path) -> 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(40)
+        process.wait(120)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -199,7 +199,7 @@ def serve(behaviour: Behaviour | None = None, address: str = "127.0.0.1:0", cred
         server.stop(0).wait()
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 5.0) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Return whether ``condition`` comes true in time."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:

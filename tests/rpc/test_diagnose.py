@@ -129,7 +129,7 @@ def test_certificates_that_cannot_be_used(secured: str, tmp_path: Path) -> None:
 def test_something_else_listens_there() -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as web:
         threading.Thread(target=web.serve_forever, daemon=True).start()
-        assert diagnose(f"127.0.0.1:{web.server_port}", timeout=2.0).cause == "not-grpc"
+        assert diagnose(f"127.0.0.1:{web.server_port}", timeout=20.0).cause == "not-grpc"
         web.shutdown()
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))

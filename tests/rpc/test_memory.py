@@ -15,11 +15,12 @@ pytestmark = pytest.mark.skipif(not memory.supported(), reason="no /dev/shm on t
 
 
 def names() -> set[str]:
-    return {path.name for path in memory.FOLDER.glob("fbamatte-*")}
+    return {path.name for path in memory.FOLDER.iterdir()}
 
 
 @pytest.fixture
-def leases() -> memory.Leases:
+def leases(shm: Path) -> memory.Leases:
+    assert shm == memory.FOLDER
     return memory.Leases(1 << 20)
 
 

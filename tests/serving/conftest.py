@@ -1,8 +1,16 @@
-"""A server that the tests of one module share."""
+"""What tests of the server share."""
 
 import pytest
 
 from fbamatte.testing import serve_in_process
+from private_memory import private_memory
+
+
+@pytest.fixture
+def shm():
+    """This test's own folder of shared memory, for what runs in this process."""
+    with private_memory() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")

@@ -101,13 +101,43 @@ def raw(address: str, **options):
         yield RawStream(channel, **options)
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 5.0) -> float:
-    """Wait for a condition and return how long it took."""
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> float:
+    """Wait for a condition and return how long it took; the limit is for what never comes, on any machine."""
     begin = time.monotonic()
     while not condition():
         assert time.monotonic() - begin < seconds, f"not within {seconds} s"
         time.sleep(0.005)
     return time.monotonic() - begin
+
+
+class Gate:
+    """Holds estimates back until it is opened, so that a test knows what runs and what waits.
+
+    ``serve_in_process(on_load=gate.hold)``; closed by hand, since a server warms up first.
+    """
+
+    def __init__(self) -> None:
+        self._open = threading.Event()
+        self._open.set()
+        self.waiting = 0
+
+    def hold(self, estimator) -> None:
+        """Stand before an estimator that is being loaded."""
+        estimate = estimator.estimate
+
+        def held(*arguments):
+            self.waiting += 1
+            assert self._open.wait(120), "nobody opened the gate"
+            self.waiting -= 1
+            return estimate(*arguments)
+
+        estimator.estimate = held
+
+    def close(self) -> None:
+        self._open.clear()
+
+    def open(self) -> None:
+        self._open.set()
 
 
 def in_flight(server) -> int:

@@ -153,7 +153,7 @@ def test_15_a_message_at_the_limit_and_one_byte_over(address):
             if len(message) == size:
                 break
         with grpc.insecure_channel(address) as channel:
-            call = channel.stream_stream(f"/{SERVICE}/Matte")(iter([message]), timeout=5)
+            call = channel.stream_stream(f"/{SERVICE}/Matte")(iter([message]), timeout=60)
             with pytest.raises(grpc.RpcError):
                 next(call)
             return call.code()

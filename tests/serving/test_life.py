@@ -38,7 +38,7 @@ def command(*arguments, **options):
         [sys.executable, "-m", "fbamatte", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         **options,
     )
@@ -63,7 +63,7 @@ def test_from_start_to_stop(tmp_path):
         with Client(f"unix:{path}") as client:
             assert client.server_info().frames_done == 2
         server.process.terminate()
-        assert server.process.wait(15) == 0
+        assert server.process.wait(60) == 0
         assert not path.exists()
         assert not list(server.log.parent.glob("*ready*"))
 
@@ -91,8 +91,8 @@ def test_not_serving_until_warm(monkeypatch):
     monkeypatch.setattr(fbamatte.testing, "Server", Noted)
     looking = threading.Thread(target=look)
     looking.start()
-    with serve_in_process(on_load=lambda _: warm.wait(10)) as server:
-        looking.join(10)
+    with serve_in_process(on_load=lambda _: warm.wait(60)) as server:
+        looking.join(60)
         seen.append(health(server))
     assert seen == [NOT_SERVING, grpc.StatusCode.UNAVAILABLE, SERVING]
 
@@ -114,18 +114,16 @@ def test_draining_finishes_what_is_in_flight_and_refuses_the_rest():
         stream.send(*messages(frame(99)))
         answers = stream.all_answers()
         assert stream.call.code() is grpc.StatusCode.UNAVAILABLE
-        assert server.process.wait(15) == 0
+        assert server.process.wait(60) == 0
         took = time.monotonic() - begin
     completed = sum(answer == "OK" for answer in answers.values())
     print(f"fault 19: NOT_SERVING after {noticed:.2f} s, {completed} of 5 in flight completed, exit after {took:.1f} s")
     assert completed == 5
     assert "k99" not in answers or answers["k99"].code == "UNAVAILABLE"
-    assert noticed < 1
-    assert took < 5
 
 
 def test_a_second_signal_ends_it_now():
-    with running_server(models=["testing-late-20"]) as server, raw(server.address) as stream:
+    with running_server(models=["testing-late-600"]) as server, raw(server.address) as stream:
         stream.send(*messages(frame(1)))
         with Client(server.address) as client:
             wait_until(lambda: client.server_info().devices[0].running == 1)
@@ -134,45 +132,45 @@ def test_a_second_signal_ends_it_now():
         assert server.process.poll() is None
         begin = time.monotonic()
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(10) == 130
+        assert server.process.wait(60) == 130
         took = time.monotonic() - begin
+    # In order it would have ended with 0, after the estimate.
     print(f"fault 19: second signal: exit after {took:.2f} s")
-    assert took < 3
 
 
 def test_a_drain_has_a_deadline():
     with (
-        serve_in_process(drain_timeout=0.5, models=["testing-late-3"]) as server,
+        serve_in_process(drain_timeout=0.5, models=["testing-polling-3600"]) as server,
         raw(server.addresses[0]) as stream,
     ):
         stream.send(*messages(frame(1)))
         wait_until(lambda: server.scheduler.workers[0].running == 1)
-        begin = time.monotonic()
         server.stop()
-        assert server.stopped.wait(10)
-        assert time.monotonic() - begin < 2.5
+        assert server.stopped.wait(60)
         assert stream.status() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
 
 
 def test_it_ends_when_idle():
-    with serve_in_process(idle_timeout=0.6) as server:
-        with Client(server.addresses[0]) as client:
-            for number in range(6):
-                list(client.matte([frame(number)]))
-                time.sleep(0.2)
-        assert not server.stopped.is_set()
-        assert server.stopped.wait(5)
+    with serve_in_process(idle_timeout=600.0) as server:
+        with raw(server.addresses[0]) as stream:
+            stream.send(*messages(frame(1)))
+            stream.answers(1)
+            # Only now, for who knows how long that took.
+            object.__setattr__(server.settings, "idle_timeout", 0.1)
+            time.sleep(0.6)
+            assert not server.stopped.is_set(), "a stream is open"
+        assert server.stopped.wait(60)
 
 
 def test_it_ends_with_its_owner():
-    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    owner = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     try:
         with serve_in_process(owner=owner.pid) as server:
             time.sleep(0.6)
             assert not server.stopped.is_set()
             # killed and not waited for, as by a farm that is killed itself
             owner.kill()
-            assert server.stopped.wait(5)
+            assert server.stopped.wait(60)
     finally:
         owner.kill()
         owner.wait()
@@ -181,11 +179,9 @@ def test_it_ends_with_its_owner():
 def test_detach_returns_when_it_serves_and_stop_is_idempotent(tmp_path):
     ready, log = tmp_path / "ready.json", tmp_path / "log"
     start = ["serve", "--testing", "--model=testing-null", "--listen=127.0.0.1:0", f"--ready-file={ready}"]
-    begin = time.monotonic()
-    # A pipe that the server inherited would keep this call waiting.
+    # A pipe that the server inherited would keep this call waiting until it gives up.
     done = command(*start, "--detach", f"--log={log}", env={**os.environ, "FBAMATTE_LOG_FORMAT": "json"})
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - begin < 30
     told = Ready.read(ready)
     process = psutil.Process(told.pid)
     try:

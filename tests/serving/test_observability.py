@@ -19,7 +19,7 @@ from serving.helpers import frame, messages, raw, wait_until
 
 
 def get(server, path):
-    with urllib.request.urlopen(f"http://{server.metrics}{path}", timeout=5) as answer:
+    with urllib.request.urlopen(f"http://{server.metrics}{path}", timeout=60) as answer:
         return answer.read()
 
 
@@ -128,7 +128,7 @@ def test_spans_reach_a_collector_under_the_callers_trace(monkeypatch):
             stream.send(*messages(frame(1), traceparent=f"00-{trace}-{parent}-01", frame_id="f1"))
             stream.send(*messages(frame(2), model="testing-null", timeout_ms=1))
             stream.answers(2)
-        assert collector.arrived.wait(10)
+        assert collector.arrived.wait(60)
     finally:
         receiver.stop(0)
     assert collector.names == {"fbamatte"}

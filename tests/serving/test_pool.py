@@ -6,6 +6,7 @@ import pytest
 from fbamatte.errors import CancelledError, CheckpointError, ResourceError
 from fbamatte.serving.device import DeviceThread
 from fbamatte.serving.pool import ModelKey, ModelPool
+from serving.helpers import wait_until
 
 
 class FakeEngine:
@@ -49,7 +50,7 @@ def test_a_model_is_loaded_once_and_on_the_devices_thread(device, made):
     barrier = threading.Barrier(4)
 
     def use():
-        barrier.wait(5)
+        barrier.wait(60)
         with pool.lease(key("a")):
             time.sleep(0.01)
 
@@ -57,7 +58,7 @@ def test_a_model_is_loaded_once_and_on_the_devices_thread(device, made):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(5)
+        thread.join(60)
     assert [engine.loaded_on for engine in made] == ["device-fake"]
 
 
@@ -69,7 +70,7 @@ def test_the_least_recently_used_goes_first(device, made):
             pass
     assert events == [("load", "a"), ("load", "b"), ("evict", "b"), ("load", "c")]
     assert [k.model for k in pool.loaded()] == ["a", "c"]
-    device.submit(lambda: None).result(5)
+    device.submit(lambda: None).result(60)
     assert [engine.closed_on for engine in made] == ["", "device-fake", ""]
     assert pool.used == 2
 
@@ -77,24 +78,21 @@ def test_the_least_recently_used_goes_first(device, made):
 def test_what_is_in_use_is_not_evicted_but_takes_no_new_users_while_another_waits(device, made):
     pool = pool_of(device, made, 1)
     order = []
-    holding, waiting = threading.Event(), threading.Event()
+    holding = threading.Event()
 
     def first():
         with pool.lease(key("a")):
             holding.set()
-            waiting.wait(5)
-            time.sleep(0.2)
+            wait_until(lambda: len(pool._line) == 2)
             order.append("a done")
 
     def second():
-        holding.wait(5)
-        waiting.set()
+        holding.wait(60)
         with pool.lease(key("b")):
             order.append("b")
 
     def third():
-        waiting.wait(5)
-        time.sleep(0.1)
+        wait_until(lambda: len(pool._line) == 1)
         with pool.lease(key("a")):
             order.append("a again")
 
@@ -102,7 +100,7 @@ def test_what_is_in_use_is_not_evicted_but_takes_no_new_users_while_another_wait
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(10)
+        thread.join(60)
     # b was first in line: a stream of users of a would else starve it.
     assert order == ["a done", "b", "a again"]
 

@@ -97,7 +97,7 @@ def test_closing_wakes_who_waits_and_hands_back_the_rest():
     waiting.start()
     dropped = []
     queue.close(dropped.append)
-    waiting.join(5)
+    waiting.join(60)
     assert got == [None]
 
     full = FairQueue(10)

@@ -1,40 +1,60 @@
 """Which frame goes when, and where."""
 
 import threading
-import time
 
 from fbamatte import EncodedFrame
 from fbamatte.errors import FbaMatteError
 from fbamatte.rpc.client import Client
 from fbamatte.rpc.v1 import matting_pb2 as pb
+from fbamatte.serving.observer import Observer
 from fbamatte.testing import serve_in_process
-from serving.helpers import exr_bytes, frame, messages, raw, wait_until
+from serving.helpers import Gate, exr_bytes, frame, messages, raw, wait_until
 
 
 def test_frames_are_answered_as_they_finish():
-    models = ("testing-wire", "testing-sleep-0.4")
-    with serve_in_process(models=models, device=("fake:0", "fake:1")) as server, raw(server.addresses[0]) as stream:
-        stream.send(*messages(frame(1), model="testing-sleep-0.4"), *messages(frame(2), model="testing-wire"))
-        assert list(stream.answers(2)) == ["k2", "k1"]
+    gate, models = Gate(), ("testing-null", "testing-wire")
+    hold = {"testing-null": gate.hold}
+    with (
+        serve_in_process(
+            models=models,
+            device=("fake:0", "fake:1"),
+            on_load=lambda estimator: hold.get(estimator.info.name, id)(estimator),
+        ) as server,
+        raw(server.addresses[0]) as stream,
+    ):
+        gate.close()
+        stream.send(*messages(frame(1), model="testing-null"), *messages(frame(2), model="testing-wire"))
+        assert stream.answers(1) == {"k2": "OK"}
+        gate.open()
+        assert stream.answers(1) == {"k1": "OK"}
 
 
 def test_two_devices_share_the_work_and_each_is_touched_by_one_thread():
-    made = []
+    """Neither device finishes its first frame before the other has one as well."""
+    made, both = [], threading.Barrier(2)
+
+    def meet(estimator):
+        made.append(estimator)
+        estimate = estimator.estimate
+
+        def after_the_other(*arguments):
+            if estimator.calls == 1:
+                both.wait(60)
+            return estimate(*arguments)
+
+        estimator.estimate = after_the_other
+
     with (
-        serve_in_process(
-            models=("testing-sleep-0.05",), device=("fake:0", "fake:1"), lanes=2, on_load=made.append
-        ) as server,
+        serve_in_process(models=("testing-null",), device=("fake:0", "fake:1"), lanes=2, on_load=meet) as server,
         Client(server.addresses[0], window=8) as client,
     ):
-        begin = time.monotonic()
         mattes = list(client.matte(frame(n) for n in range(16)))
-        took = time.monotonic() - begin
     assert len(mattes) == 16
     # warmed up once each, then the frames
     assert [estimator.device for estimator in made] == ["fake:0", "fake:1"]
-    assert sorted(estimator.calls - 1 for estimator in made) == [8, 8]
+    assert sum(estimator.calls - 1 for estimator in made) == 16
+    assert min(estimator.calls - 1 for estimator in made) >= 2
     assert all(len(estimator.threads) == 1 for estimator in made)
-    assert took < 16 * 0.05 * 0.75
 
 
 def test_models_are_loaded_on_demand_and_evicted_within_the_budget():
@@ -49,50 +69,65 @@ def test_models_are_loaded_on_demand_and_evicted_within_the_budget():
                 assert pool.used <= 100 * 2**20
 
 
-def test_a_stream_runs_at_the_speed_of_its_slowest_stage():
-    """Decoding and encoding of real EXR files hide behind the estimate of another frame."""
-    seconds, count = 0.12, 50
+def test_decoding_and_encoding_hide_behind_the_estimate_of_another_frame(monkeypatch):
+    """How well, benchmarks/serving_throughput.py measures; here it is enough that most of it does."""
+    seen = []
+    monkeypatch.setattr(Observer, "job_ended", lambda _self, job: seen.append(job.stages))
     with (
-        serve_in_process(models=(f"testing-sleep-{seconds}",)) as server,
+        serve_in_process(models=("testing-sleep-0.1",)) as server,
         Client(server.addresses[0], window=8) as client,
     ):
         plate = EncodedFrame(exr_bytes(frame(1)))
-        list(client.matte_exr([plate] * 4))
-        begin = time.monotonic()
-        assert sum(1 for _ in client.matte_exr(plate for _ in range(count))) == count
-        took = time.monotonic() - begin
-    ratio = seconds * count / took
-    print(f"{count} frames at {ratio:.3f} of the slowest stage's speed")
-    assert ratio >= 0.9
+        assert sum(1 for _ in client.matte_exr(plate for _ in range(16))) == 16
+    stages = [{stage.name: stage for stage in job} for job in seen]
+    estimates = sorted(stage["estimating"] for stage in stages)
+    hidden = [
+        any(job["estimating"] is not other and other.begin < job[name].end <= other.end for other in estimates)
+        for job in stages
+        for name in ("decoding", "encoding")
+    ]
+    assert len(hidden) == 32
+    assert sum(hidden) >= 16
 
 
 def test_callers_take_turns():
     """A batch of forty does not keep a single frame of somebody else waiting for all of them."""
+    gate = Gate()
     with (
-        serve_in_process(models=("testing-sleep-0.05",), frames_in_flight=64, lanes=1) as server,
+        serve_in_process(frames_in_flight=64, lanes=1, thumbnails=64, on_load=gate.hold) as server,
         raw(server.addresses[0]) as crowd,
         raw(server.addresses[0]) as single,
     ):
+        gate.close()
         for number in range(40):
             crowd.send(*messages(frame(number)))
-        wait_until(lambda: server.scheduler.workers[0].load >= 30)
+        wait_until(lambda: server.scheduler.workers[0].load == 40)
         single.send(*messages(frame(99)))
-        single.answers(1)
-        # in its turn there would be none left
-        assert server.scheduler.workers[0].load >= 20
+        wait_until(lambda: server.scheduler.workers[0].load == 41)
+        gate.open()
+        assert single.answers(1) == {"k99": "OK"}
+        assert set(crowd.answers(40).values()) == {"OK"}
+        wait_until(lambda: len(server.desk.watcher.recent()) == 41)
+    order = [item.label for item in reversed(server.desk.watcher.recent())]
+    assert order.index("frame 99") <= 2
 
 
 def test_interactive_frames_go_first():
+    gate = Gate()
     with (
-        serve_in_process(models=("testing-sleep-0.05",), frames_in_flight=64, lanes=2) as server,
+        serve_in_process(frames_in_flight=64, lanes=2, on_load=gate.hold) as server,
         raw(server.addresses[0]) as stream,
     ):
+        gate.close()
         for number in range(20):
             stream.send(*messages(frame(number)))
-        wait_until(lambda: server.scheduler.workers[0].load >= 16)
+        wait_until(lambda: server.scheduler.workers[0].load == 20)
         stream.send(*messages(frame(99), priority=pb.PRIORITY_INTERACTIVE))
+        wait_until(lambda: server.scheduler.workers[0].load == 21)
+        gate.open()
         order = list(stream.answers(21))
-    assert order.index("k99") < 12
+    # Behind the two that were at work, and what the other lane may have finished meanwhile.
+    assert order.index("k99") <= 4
 
 
 def test_many_callers_at_once(address):
@@ -109,5 +144,5 @@ def test_many_callers_at_once(address):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert errors == []

@@ -30,7 +30,7 @@ class Tab:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
             page = next(item for item in json.load(answer) if item["type"] == "page")
         path = page["webSocketDebuggerUrl"].split("/", 3)[3]
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         key = base64.b64encode(bytes(16)).decode()
         self._socket.sendall(
             f"GET /{path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
