@@ -2,11 +2,13 @@
 
 ::
 
-    .venv/bin/python benchmarks/serving_soak.py [--seconds 600] [--rate 8]
+    .venv/bin/python benchmarks/serving_soak.py [--seconds 600] [--rate 8] [--every 30]
 
 A server in a process of its own gets frames of mixed sizes as planes, as EXR and through shared memory,
-with errors, cancellations and dropped connections among them. Reported are the slope of its resident
-memory and of its open files over the last two thirds, and whether the same frame ever came back different.
+with errors, cancellations and dropped connections among them. A frame of full HD at work takes 250 MB, a small
+one nothing, so memory is looked at in rests, when nothing is at work and what was freed has gone back to the
+system. Reported are the slope of the resident memory over the last two thirds of them with its standard error,
+open files, and whether the same frame ever came back different.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from scipy.stats import linregress
 
 from fbamatte import EncodedFrame, Frame
 from fbamatte.errors import FbaMatteError
@@ -28,6 +31,7 @@ from fbamatte.imaging.exr import encode_exr
 from fbamatte.imaging.image import Image
 from fbamatte.imaging.matte_exr import decode_matte
 from fbamatte.rpc.client import Client
+from fbamatte.serving.process import TRIM_SECONDS
 from fbamatte.testing import running_server
 
 SIZES = [(64, 48), (640, 360), (31, 97), (1920, 1080), (200, 200), (1280, 720), (997, 3)]
@@ -37,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--rate", type=float, default=8, help="frames a second")
+    parser.add_argument("--every", type=float, default=30, help="seconds of work between two rests")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         socket = f"unix:{folder}/s.sock"
@@ -53,19 +58,29 @@ def soak(
     process, begin = psutil.Process(pid), time.monotonic()
     counts = {"frames": 0, "errors": 0, "dropped": 0, "drifted": 0}
     digests: dict[tuple[object, ...], str] = {}
-    samples = []
+    samples: list[tuple[float, ...]] = []
+    peak, rested, due = 0, begin, begin
     with Client(addresses[0]) as tcp, Client(addresses[1]) as unix:
         for number in itertools.count():
             if time.monotonic() - begin > arguments.seconds:
                 return samples, counts
             one_frame(number, tcp, unix, digests, counts)
-            if number % 20 == 0:
-                memory = process.memory_info().rss, len(list(Path("/dev/shm").glob("fbamatte-*")))
-                samples.append(
-                    (time.monotonic() - begin, memory[0], process.num_fds(), process.num_threads(), memory[1])
-                )
-            time.sleep(max(0.0, begin + number / arguments.rate - time.monotonic()))
+            peak = max(peak, process.memory_info().rss)
+            due = max(due + 1 / arguments.rate, time.monotonic())
+            time.sleep(due - time.monotonic() if due > time.monotonic() else 0)
+            if time.monotonic() - rested > arguments.every:
+                # What was in use when the server last tidied is given back when it does so again.
+                time.sleep(2 * TRIM_SECONDS + 2)
+                samples.append((time.monotonic() - begin, *settled(process), peak))
+                print(f"  at {samples[-1][0]:.0f} s: {samples[-1][1] / 2**20:.1f} MiB", flush=True)
+                rested = due = time.monotonic()
     raise AssertionError("endless")
+
+
+def settled(process: psutil.Process) -> tuple[int, ...]:
+    """Return resident bytes, open files, threads, and segments of shared memory that have a name."""
+    segments = len(list(Path("/dev/shm").glob("fbamatte-*")))
+    return process.memory_info().rss, process.num_fds(), process.num_threads(), segments
 
 
 def one_frame(
@@ -115,11 +130,13 @@ def digest_of(matte: Matte) -> str:
 
 
 def report(samples: np.ndarray, counts: dict[str, int]) -> None:
-    settled = samples[len(samples) // 3 :]
-    moments, memory, files, threads, segments = settled.T
-    slope = np.polyfit(moments, memory, 1)[0] * 3600 / 2**20
+    moments, memory, files, threads, segments, peaks = samples[len(samples) // 3 :].T
+    line = linregress(moments / 3600, memory / 2**20)
     print(f"{counts['frames']} mattes, {counts['errors']} errors on purpose, {counts['dropped']} calls dropped")
-    print(f"RSS {memory.min() / 2**20:.0f}–{memory.max() / 2**20:.0f} MiB, slope {slope:+.1f} MiB/h")
+    print(
+        f"RSS at rest {memory.min() / 2**20:.0f}–{memory.max() / 2**20:.0f} MiB in {len(memory)} rests, "
+        f"slope {line.slope:+.1f} ± {line.stderr:.1f} MiB/h; at work up to {peaks.max() / 2**20:.0f} MiB"
+    )
     print(f"open files {files.min():.0f}–{files.max():.0f}, threads {threads.min():.0f}–{threads.max():.0f}")
     print(f"segments in /dev/shm at most {segments.max():.0f}, frames that came back different: {counts['drifted']}")
 
