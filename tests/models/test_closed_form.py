@@ -163,6 +163,17 @@ def test_islands_do_not_know_of_each_other(truth):
         assert np.abs(solved(image, alone)[region] - found[region]).max() < 1e-3
 
 
+def test_a_picture_of_two_colours_is_solved(caplog):
+    """All colours of a window on one line, black to bright: its covariance is singular but for ε."""
+    bright = np.random.default_rng(0).random((40, 40, 1)) > 0.5
+    image = (bright * np.array((1, 0.937, 0.791))).astype(np.float32)
+    trimap = np.full((40, 40), 0.5, np.float32)
+    trimap[:, :4], trimap[:, 36:] = 0, 1
+    alpha = closed_form_alpha(image, trimap)
+    assert not caplog.records
+    assert 0.4 < alpha[:, 4:36].mean() < 0.6
+
+
 def test_a_region_inside_one_side_takes_that_side(caplog):
     trimap = np.zeros((60, 80), np.float32)
     trimap[:, 40:] = 1

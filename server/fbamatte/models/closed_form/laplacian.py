@@ -120,7 +120,8 @@ def _add_window(
     rhs: Doubles,
 ) -> None:
     """Add δ_kl − (1 + c_kᵀ Σ⁻¹ c_l) / 9 for each pair of the window's pixels whose first is unknown."""
-    # 9 Σ = ε I + Σ c cᵀ, inverted by its adjugate; the 9 comes back in `scale`.
+    # 9 Σ = ε I + Σ c cᵀ = L Lᵀ: with it the term is a scalar product of L⁻¹c, and no rounding makes the sum of windows
+    # indefinite. The determinant of colours on one line is all cancellation. The 9 comes back as 3 in each factor.
     a, b, c, d, e, f = epsilon, 0.0, 0.0, epsilon, 0.0, epsilon
     for k in range(9):
         a += colour[k, 0] * colour[k, 0]
@@ -129,16 +130,20 @@ def _add_window(
         d += colour[k, 1] * colour[k, 1]
         e += colour[k, 1] * colour[k, 2]
         f += colour[k, 2] * colour[k, 2]
-    i00, i01, i02 = d * f - e * e, c * e - b * f, b * e - c * d
-    i11, i12, i22 = a * f - c * c, b * c - a * e, a * d - b * b
-    scale = 9.0 / (a * i00 + b * i01 + c * i02)
+    l00 = a**0.5
+    l10, l20 = b / l00, c / l00
+    l11 = (d - l10 * l10) ** 0.5
+    l21 = (e - l20 * l10) / l11
+    l22 = (f - l20 * l20 - l21 * l21) ** 0.5
+    for k in range(9):
+        colour[k, 0] *= 3 / l00
+        colour[k, 1] = (3 * colour[k, 1] - l10 * colour[k, 0]) / l11
+        colour[k, 2] = (3 * colour[k, 2] - l20 * colour[k, 0] - l21 * colour[k, 1]) / l22
     for k in range(9):
         row = ids[k]
         if row < 0:
             continue
-        p = scale * (i00 * colour[k, 0] + i01 * colour[k, 1] + i02 * colour[k, 2])
-        q = scale * (i01 * colour[k, 0] + i11 * colour[k, 1] + i12 * colour[k, 2])
-        r = scale * (i02 * colour[k, 0] + i12 * colour[k, 1] + i22 * colour[k, 2])
+        p, q, r = colour[k, 0], colour[k, 1], colour[k, 2]
         for m in range(9):
             value = -(1.0 + p * colour[m, 0] + q * colour[m, 1] + r * colour[m, 2]) / 9
             if k == m:
