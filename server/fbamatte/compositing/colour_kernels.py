@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 FOREGROUND: Final = 1  # bits of a pixel's status: F is known or solved for here
 BACKGROUND: Final = 2
-CONVERGED: Final = 1e-6  # the residual, relative to the first, at which a solution is as good as single precision
+CONVERGED: Final = 1e-4  # the residual, relative to the first, beyond which nothing is to be seen
 BORDER: Final = 2  # of status and index, in pixels: as far as a stencil reaches
 
 # What a stencil around (0, 0) can couple it with: itself, six pixels numbered before it, six after, the nearest last.

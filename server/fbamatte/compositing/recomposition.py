@@ -50,7 +50,9 @@ def solve_alpha(
     return solved
 
 
-def recompose(plate: Plane, alpha: Plane, foreground: Plane, background: Plane) -> tuple[Plane, Plane]:
+def recompose(
+    plate: Plane, alpha: Plane, foreground: Plane, background: Plane, *, in_place: bool = False
+) -> tuple[Plane, Plane]:
     """Return F and B changed as little as possible so that αF + (1−α)B = C.
 
     The residual r = C − αF − (1−α)B is spread by least squares: F += αr/(α²+(1−α)²),
@@ -62,8 +64,10 @@ def recompose(plate: Plane, alpha: Plane, foreground: Plane, background: Plane) 
         Scene-linear, unbounded.
     alpha : ndarray, shape (H, W)
         In [0, 1].
+    in_place : bool
+        Write into F and B themselves.
     """
-    exact_f, exact_b = empty_like(foreground), empty_like(background)
+    exact_f, exact_b = (foreground, background) if in_place else (empty_like(foreground), empty_like(background))
     in_strips(_spread, plate, alpha, foreground, background, exact_f, exact_b)
     return exact_f, exact_b
 

@@ -179,7 +179,10 @@ class Engine:
         trimaps.check(frame.trimap, frame.label)
         plate, nonfinite = replace_nonfinite(frame.plate)
         known = bool(trimaps.is_known(frame.trimap).all())
-        encoded = None if known or self._light else np.clip(curve.encode(plate), 0, 1)
+        encoded = None
+        if not known and not self._light:
+            encoded = curve.encode(plate)
+            np.clip(encoded, 0, 1, out=encoded)
         repaired = replace(frame, plate=plate) if nonfinite else frame
         return Prepared(repaired, encoded, known, nonfinite, frame_digest(frame), started)
 

@@ -40,7 +40,7 @@ def in_linear_light(
     else:
         foreground, background = _decoded(estimate.foreground, encoded), _decoded(estimate.background, encoded)
         alpha = solve_alpha(plate, estimate.alpha, foreground, background)
-    return alpha, *recompose(plate, alpha, foreground, background)
+    return alpha, *recompose(plate, alpha, foreground, background, in_place=True)
 
 
 def _decoded(colour: Plane, encoded: Plane) -> Plane:
