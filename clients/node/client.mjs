@@ -39,18 +39,26 @@ export class MattingClient {
     });
   }
 
-  // frames: [{ header, payload }], header as FrameHeader without key, payload an array of Buffers.
+  // frames: any iterable of { header, payload }, header as FrameHeader without key, payload an array of Buffers.
+  // Read as they are needed: no more than `window` are in flight, so that memory stays flat for endless ones.
   // Yields { index, header, payload } as frames finish; a frame that fails yields { index, error }.
-  async *matte(frames) {
+  async *matte(frames, { window = 4 } = {}) {
     const stream = this.stub.Matte(this.metadata);
-    const open = new Map(frames.map((frame, index) => [`node-${index}`, { index, chunks: [] }]));
-    const sending = send(stream, frames).catch((error) => stream.destroy(error));
-    for await (const message of stream) {
-      const done = receive(open, message);
-      if (done) yield done;
-      if (open.size === 0) stream.end();
+    const open = new Map();
+    const room = { freed: () => {} };
+    const sending = send(stream, frames, open, window, room).catch((error) => stream.destroy(error));
+    try {
+      for await (const message of stream) {
+        const done = receive(open, message);
+        if (!done) continue;
+        room.freed();
+        yield done;
+      }
+      await sending;
+    } finally {
+      // Also where the caller leaves its loop early.
+      stream.cancel();
     }
-    await sending;
     if (open.size) throw new Error(`the server ended the stream with ${open.size} frames unanswered`);
   }
 
@@ -59,16 +67,26 @@ export class MattingClient {
   }
 }
 
-// Headers first, then one chunk of each frame in turn, so that all of them are in flight together.
-async function send(stream, frames) {
-  const parts = frames.map((frame, index) => messages(`node-${index}`, frame));
-  while (parts.length) {
-    for (const part of [...parts]) {
-      const { value, done } = part.next();
-      if (done) parts.splice(parts.indexOf(part), 1);
-      // False: the transport is full; it says when there is room again.
-      else if (!stream.write(value)) await new Promise((resolve) => stream.once('drain', resolve));
-    }
+// Frames go side by side, their chunks interleaved; then the half-close, upon which the server ends the stream.
+async function send(stream, frames, open, window, room) {
+  const writing = [];
+  let index = 0;
+  for await (const frame of frames) {
+    while (open.size >= window) await new Promise((resolve) => { room.freed = resolve; });
+    const key = `node-${index}`;
+    open.set(key, { index, chunks: [] });
+    writing[index % window] = write(stream, messages(key, frame), writing[index % window]);
+    index += 1;
+  }
+  await Promise.all(writing);
+  stream.end();
+}
+
+async function write(stream, parts, before) {
+  await before;
+  for (const part of parts) {
+    // False: the transport is full; it says when there is room again.
+    if (!stream.write(part)) await new Promise((resolve) => stream.once('drain', resolve));
   }
 }
 

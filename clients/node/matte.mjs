@@ -20,10 +20,15 @@ if (!file) {
 const { FBAMATTE_TOKEN: token, FBAMATTE_TLS_CA: ca } = process.env;
 const client = new MattingClient(server, { token, ca: ca && readFileSync(ca) });
 const jobs = JSON.parse(readFileSync(file, 'utf8'));
-const frames = jobs.map((job) => (job.pixels ? planesFrame(job) : exrFrame(job)));
+
+// A generator: a file is read when its frame has its turn.
+function* frames() {
+  for (const job of jobs) yield job.pixels ? planesFrame(job) : exrFrame(job);
+}
+
 let failed = 0;
 try {
-  for await (const { index, header, payload, error } of client.matte(frames)) {
+  for await (const { index, header, payload, error } of client.matte(frames())) {
     const { to, number = 1 } = jobs[index];
     if (error) failed += 1;
     else writeFileSync(to, payload);

@@ -121,3 +121,14 @@ def test_an_error_comes_with_its_code_and_stops_no_other_frame(node: str, server
     assert first["bytes"] > 0
     assert second["code"] == "INVALID_ARGUMENT"
     assert "sh010.2.exr" in second["error"]
+
+
+def test_more_frames_than_a_stream_may_have_in_flight(node: str, server: str, tmp_path: Path) -> None:
+    """The server takes eight at a time; the client reads a frame when there is room for it."""
+    item = frame(1)
+    pixels = tmp_path / "frame.raw"
+    pixels.write_bytes(item.plate.astype("<f2").tobytes() + item.trimap.astype("<f2").tobytes())
+    same = {"pixels": str(pixels), "width": WIDTH, "height": HEIGHT, "pixelType": "PIXEL_TYPE_HALF"}
+    jobs = [{**same, "number": number, "to": str(tmp_path / f"{number}.out")} for number in range(20)]
+    assert [answer["number"] for answer in run(node, server, tmp_path, jobs)] == list(range(20))
+    assert len({Path(job["to"]).read_bytes() for job in jobs}) == 1
