@@ -16,6 +16,7 @@ from fbamatte.frame import Frame
 from fbamatte.imaging import curve
 from fbamatte.models.base import Estimate, ModelInfo
 from fbamatte.models.config import NetworkConfig
+from fbamatte.models.fast_cpu import HostRun
 from fbamatte.models.fba import NetworkEstimator
 from fbamatte.models.fused import Fused
 from fbamatte.models.network import FBANetwork
@@ -85,8 +86,9 @@ def estimator(**config):
 
 
 @pytest.fixture
-def two_ways():
+def two_ways(monkeypatch):
     """The same network behind an engine that solves on the processor and one that solves on the device."""
+    monkeypatch.setattr(HostRun, "can", lambda *_: False)  # what a GPU runs, on the CPU
     device_engine = estimator()
     device_engine.overlaps = True
     with Engine(estimator=estimator()) as one, Engine(estimator=device_engine) as other:

@@ -9,13 +9,15 @@ import torch
 from fbamatte.compositing import trimap as trimaps
 from fbamatte.models.captured import CudaGraphs, Recorded, Shapes
 from fbamatte.models.fast import FastNetwork
+from fbamatte.models.fast_cpu import HostRun
 from fbamatte.models.fast_distance import squared_distances
 from fbamatte.models.fast_planes import Planes
 from fbamatte.models.tiles import WHOLE
 
 
 @pytest.fixture(autouse=True)
-def inference():
+def inference(monkeypatch):
+    monkeypatch.setattr(HostRun, "can", lambda *_: False)  # what a GPU runs, on the CPU
     with torch.inference_mode():
         yield
 
