@@ -7,15 +7,20 @@
 # RUN          the run's folder as an earlier call left it; made where it is not there. No file in it exceeds 15 MB.
 # OUT          gets the folder RUN as it is at the end: hand it to the next call as RUN
 # PHOTOGRAPHS  a folder with image, alpha, trimap1 and trimap2: measured with, never trained on
-# SECONDS      after which the call saves and ends (default 540)
+# SECONDS      after which the call saves and ends (default 480: starting and measuring take some too)
 #
 # Needs python3 with torch, numpy, scipy, safetensors and Pillow; numba makes the photographs' closed-form start exact.
-set -euo pipefail
-cd "$(dirname "$0")/.."
-recipe=$1 run=$2 out=$3 photographs=$4 seconds=${5:-540}
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+recipe=$1 run=$2 out=$3 photographs=$4 seconds=${5:-480} failed=0
 export PYTHONPATH=server${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
-python3 -m fbamatte.cli.train "$recipe" -o "$run" --device cuda:0 --seconds "$seconds" \
-    --log-every 50 --sheet-every 2000 --save-every 1000 --judge "$photographs" --judge-every 1000
-python3 benchmarks/training_card.py "$recipe" "$run" "$photographs" --device cuda:0
-mkdir -p "$out"
-cp -r "$run"/. "$out"/
+
+home() { mkdir -p "$out" && cp -r "$run"/. "$out"/; }
+trap home EXIT # whatever happens, what was saved comes home
+
+# a run that hangs leaves time for the rest
+timeout -k 10 $((seconds + 60)) python3 -m fbamatte.cli.train "$recipe" -o "$run" --device cuda:0 --seconds "$seconds" \
+    --log-every 50 --sheet-every 2000 --save-every 1000 --judge "$photographs" --judge-every 1000 || failed=1
+home
+timeout -k 5 60 python3 benchmarks/training_card.py "$recipe" "$run" "$photographs" --device cuda:0 || failed=1
+exit $failed
