@@ -22,7 +22,7 @@ from fbamatte.compositing.strips import workers
 from fbamatte.models import interruption
 from fbamatte.models.closed_form.dense import eliminate
 from fbamatte.models.closed_form.dissection import Front
-from fbamatte.models.closed_form.jit import kernel
+from fbamatte.models.closed_form.jit import kernel, summing_kernel
 from fbamatte.models.closed_form.laplacian import Doubles, Ids, System
 
 Singles = NDArray[np.float32]
@@ -136,17 +136,19 @@ def _add_rows(
 
 @kernel
 def _add_update(panel: Doubles, rest: Doubles, update: Doubles, boundary: Ids, place: Ids) -> None:
-    """Add what a child left."""
+    """Add what a child left; its boundary is in the order of elimination, and so are the places here."""
     count = panel.shape[1]
-    for k in range(len(boundary)):
-        column = place[boundary[k]]
-        for m in range(k, len(boundary)):
-            row = place[boundary[m]]
-            low, high = min(row, column), max(row, column)
-            if low < count:
-                panel[high, low] += update[m, k]
-            else:
-                rest[high - count, low - count] += update[m, k]
+    at = place[boundary]
+    own = 0
+    while own < len(at) and at[own] < count:
+        own += 1
+    for k in range(own):
+        for m in range(k, len(at)):
+            panel[at[m], at[k]] += update[m, k]
+    at -= count
+    for k in range(own, len(at)):
+        for m in range(k, len(at)):
+            rest[at[m], at[k]] += update[m, k]
 
 
 @kernel
@@ -155,14 +157,15 @@ def _forward(ids: Ids, panel: Singles, x: Singles) -> None:
     size, count = panel.shape
     z = x[ids]
     for k in range(count):
-        z[k] /= panel[k, k]
+        found = z[k] / panel[k, k]
+        z[k] = found
         for m in range(k + 1, size):
-            z[m] -= panel[m, k] * z[k]
+            z[m] -= panel[m, k] * found
     for m in range(size):
         x[ids[m]] = z[m]
 
 
-@kernel
+@summing_kernel
 def _backward(ids: Ids, panel: Singles, x: Singles) -> None:
     """Solve the transposed equations for the panel's own unknowns."""
     size, count = panel.shape

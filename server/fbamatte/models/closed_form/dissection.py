@@ -8,9 +8,12 @@ A cut two pixels thick separates its two sides, since a 3×3 window couples pixe
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fbamatte.models.closed_form.jit import kernel
 
 Ids = NDArray[np.int32]
 
@@ -27,7 +30,7 @@ class Front:
     columns : ndarray of int32
         The unknowns eliminated here; empty where a cut crosses nothing unknown.
     boundary : ndarray of int32
-        Unknowns that these and their descendants touch, all eliminated later.
+        Unknowns that these and their descendants touch, all eliminated later; in the order of elimination.
     children : tuple of int
         Positions of the fronts whose boundaries end here.
     """
@@ -47,63 +50,94 @@ def dissect(index: Ids, leaf: int = 128) -> list[Front]:
     leaf : int
         Up to how many pixels are eliminated without cutting them apart.
     """
-    fronts: list[Front] = []
-    _cut(index, (0, index.shape[0], 0, index.shape[1]), leaf, fronts)
-    return fronts
+    parts: list[_Part] = []
+    _cut(index, (0, index.shape[0], 0, index.shape[1]), leaf, parts)
+    turn = np.empty(int(index.max(initial=-1)) + 1, np.int32)
+    turn[np.concatenate([np.zeros(0, np.int32), *(columns for columns, _, _ in parts)])] = np.arange(len(turn))
+    return [Front(columns, _in_turn(around, turn), children) for columns, around, children in parts]
 
 
 _Box = tuple[int, int, int, int]
+_Part = tuple[Ids, Ids, tuple[int, ...]]
 
 
-def _cut(index: Ids, box: _Box, leaf: int, fronts: list[Front]) -> tuple[int, ...]:
-    """Append the fronts of one box; return the position of its last one, if it holds any unknown."""
-    unknown = index[box[0] : box[1], box[2] : box[3]] >= 0
-    if not unknown.any():
+def _cut(index: Ids, box: _Box, leaf: int, parts: list[_Part]) -> tuple[int, ...]:
+    """Append the parts of one box; return the position of its last one, if it holds any unknown."""
+    count, top, bottom, left, right, at = _survey(index, *box)
+    if not count:
         return ()
-    box, unknown = _shrink(box, unknown)
-    top, bottom, left, right = box
-    inside = index[top:bottom, left:right]
-    children: tuple[int, ...] = ()
-    if np.count_nonzero(unknown) > leaf:
+    inside, children = (top, bottom, left, right), cast("tuple[int, ...]", ())
+    if count > leaf:
         if bottom - top >= right - left:
-            at = top + _thinnest(unknown.sum(axis=1))
             halves = ((top, at, left, right), (at + REACH, bottom, left, right))
-            inside = index[at : at + REACH, left:right]
+            inside = (at, at + REACH, left, right)
         else:
-            at = left + _thinnest(unknown.sum(axis=0))
             halves = ((top, bottom, left, at), (top, bottom, at + REACH, right))
-            inside = index[top:bottom, at : at + REACH]
-        children = _cut(index, halves[0], leaf, fronts) + _cut(index, halves[1], leaf, fronts)
-    fronts.append(Front(inside[inside >= 0], _around(index, box), children))
-    return (len(fronts) - 1,)
+            inside = (top, bottom, at, at + REACH)
+        children = _cut(index, halves[0], leaf, parts) + _cut(index, halves[1], leaf, parts)
+    parts.append((_unknowns(index, *inside), _around(index, top, bottom, left, right), children))
+    return (len(parts) - 1,)
 
 
-def _shrink(box: _Box, unknown: NDArray[np.bool_]) -> tuple[_Box, NDArray[np.bool_]]:
-    rows, columns = np.flatnonzero(unknown.any(axis=1)), np.flatnonzero(unknown.any(axis=0))
-    y0, y1, x0, x1 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
-    top, left = box[0], box[2]
-    return (top + y0, top + y1, left + x0, left + x1), unknown[y0:y1, x0:x1]
+def _in_turn(ids: Ids, turn: Ids) -> Ids:
+    return ids[np.argsort(turn[ids])]
 
 
-def _thinnest(counts: NDArray[np.intp]) -> int:
-    """Return where, in the middle part, a cut meets the fewest unknowns; the nearest to the middle of equals."""
-    pairs = counts[:-1] + counts[1:]
+@kernel
+def _survey(index: Ids, top: int, bottom: int, left: int, right: int) -> tuple[int, int, int, int, int, int]:
+    """Return how many unknowns a box holds, the box shrunk to them, and where to cut its longer side.
+
+    The cut is where, in the middle part, it meets the fewest unknowns; the nearest to the middle of equals.
+    """
+    rows, columns = np.zeros(max(0, bottom - top), np.int64), np.zeros(max(0, right - left), np.int64)
+    count = 0
+    for y in range(top, min(bottom, index.shape[0])):
+        for x in range(left, min(right, index.shape[1])):
+            if index[y, x] >= 0:
+                rows[y - top] += 1
+                columns[x - left] += 1
+                count += 1
+    if count == 0:
+        return 0, top, top, left, left, 0
+    y0, y1 = np.flatnonzero(rows)[0], np.flatnonzero(rows)[-1] + 1
+    x0, x1 = np.flatnonzero(columns)[0], np.flatnonzero(columns)[-1] + 1
+    tall = y1 - y0 >= x1 - x0
+    counts, origin = (rows[y0:y1], top + y0) if tall else (columns[x0:x1], left + x0)
     first = int(0.3 * len(counts))
-    places = np.arange(first, max(int(0.7 * len(counts)), first + 1))
-    off_centre = np.abs(places + 1 - len(counts) / 2) / len(counts)
-    return first + int(np.argmin(pairs[places] + off_centre))
+    best, least = first, np.inf
+    for at in range(first, min(max(int(0.7 * len(counts)), first + 1), len(counts) - 1)):
+        cost = counts[at] + counts[at + 1] + abs(at + 1 - len(counts) / 2) / len(counts)
+        if cost < least:
+            best, least = at, cost
+    return count, top + y0, top + y1, left + x0, left + x1, origin + best
 
 
-def _around(index: Ids, box: _Box) -> Ids:
+@kernel
+def _unknowns(index: Ids, top: int, bottom: int, left: int, right: int) -> Ids:
+    """Return the unknowns of a box, row by row."""
+    part = index[top:bottom, left:right]
+    found = np.empty(part.size, np.int32)
+    count = 0
+    for y in range(part.shape[0]):
+        for x in range(part.shape[1]):
+            if part[y, x] >= 0:
+                found[count] = part[y, x]
+                count += 1
+    return found[:count].copy()
+
+
+@kernel
+def _around(index: Ids, top: int, bottom: int, left: int, right: int) -> Ids:
     """Return the unknowns in the ring around a box: each lies in a cut made before."""
-    top, bottom, left, right = box
     above, before = max(top - REACH, 0), max(left - REACH, 0)
-    ring = np.concatenate(
-        [
-            index[above:top, before : right + REACH].ravel(),
-            index[bottom : bottom + REACH, before : right + REACH].ravel(),
-            index[top:bottom, before:left].ravel(),
-            index[top:bottom, right : right + REACH].ravel(),
-        ]
-    )
-    return ring[ring >= 0]
+    below, after = min(bottom + REACH, index.shape[0]), min(right + REACH, index.shape[1])
+    found = np.empty((below - above) * (after - before) - (bottom - top) * (right - left), np.int32)
+    count = 0
+    for y in range(above, below):
+        for x in range(before, after):
+            if top <= y < bottom and left <= x < right:
+                continue
+            if index[y, x] >= 0:
+                found[count] = index[y, x]
+                count += 1
+    return found[:count].copy()
