@@ -78,7 +78,7 @@ def misbehaviour(arguments: argparse.Namespace) -> None:
     """Compare an honest caller's p99 alone and in bad company, in turns so that the machine's mood is shared."""
     names = ("slowloris", "slow_reader", "silent_connections", "ping_flood", "rapid_reset")
     with running_server(
-        "--stall-timeout=1", "--log-level=error", models=["testing-sleep-0.05", "testing-wire"]
+        "--stall-timeout=10", "--log-level=error", models=["testing-sleep-0.05", "testing-wire"]
     ) as server:
         attacks.latencies(server.address, 10)
         for name in names:
