@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,9 @@ CONTRASTS = {
     "fusion": ("table3-11", "table3-fba"),
 }
 
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+MARK = "<!-- results: written by benchmarks/training_ablation.py --docs -->"
+
 Runs = dict[str, list[dict[str, Any]]]
 
 
@@ -62,6 +66,16 @@ def write_report(out: Path) -> str:
     if seeds > 1:
         _plot(runs, guesses, out / "ablation.png")
     return text
+
+
+def publish(out: Path, docs: Path = DOCS) -> None:
+    """Put a study's page, without its title, behind the mark in docs/ablation.md, and its plot beside it."""
+    page = docs / "ablation.md"
+    said = page.read_text().partition(MARK)[0]
+    found = (out / "report.md").read_text().partition("\n")[2]
+    page.write_text(f"{said}{MARK}\n{found}")
+    if (out / "ablation.png").is_file():
+        shutil.copyfile(out / "ablation.png", docs / "images" / "ablation.png")
 
 
 def mean(run: dict[str, Any], key: str) -> float:
@@ -180,7 +194,7 @@ def _plot(runs: Runs, guesses: Runs, path: Path) -> None:
         changes.scatter(middle, at, s=30, facecolors=np.where(sure, color, "#1c1c1e"), edgecolors=color, zorder=3)
         changes.scatter([], [], s=30, color=color, label=("α " if key in ALPHA else "") + NAMES[key])
     changes.axvline(0, color="#8b8b88", linewidth=0.8)
-    _axes(changes, list(CONTRASTS), "change of the error, %; filled: surely none of chance")
+    _axes(changes, list(found), "change of the error, %; filled: surely none of chance")
     changes.legend(fontsize=8, frameon=False, labelcolor="#c9c9c6")
     canvas.savefig(path, dpi=110)
 

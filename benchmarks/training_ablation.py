@@ -5,7 +5,7 @@
 Every row sees the same samples in the same order, as many as the others, and is measured on pictures of seeds and shape
 families that none is trained on, with guesses and closed-form matting beside it. A rate is chosen first for
 each pair of norm and batch size, on other pictures. Run it again to go on: what is measured stays. OUT/report.md and
-OUT/ablation.png are what comes of it.
+OUT/ablation.png are what comes of it; ``--docs`` puts both into this project's documentation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Any
 import ablation_pictures as pictures
 import numpy as np
 import torch
-from ablation_report import RATE_SEED, ROWS, write_report
+from ablation_report import RATE_SEED, ROWS, publish, write_report
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from tqdm import tqdm
@@ -145,7 +145,7 @@ class Study:
         else:
             found = self._trained(task)
         found = {"row": task.row, "seed": task.seed, "cpu_seconds": time.process_time() - begun, **found}
-        temporary = self.out / f".{task.name}.json"
+        temporary = self.out / f"{task.name}.part"
         temporary.write_text(json.dumps(found, indent=1))
         temporary.replace(self.out / f"{task.name}.json")
 
@@ -234,6 +234,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--measured", type=int, default=36, help="pictures that rows are measured on")
     parser.add_argument("--size", type=int, default=128, help="side of the pictures measured on")
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
+    parser.add_argument("--docs", action="store_true", help="write docs/ablation.md's results and its plot")
     options = parser.parse_args(arguments)
     study = Study(options)
     assert len(study.pool) == options.pool  # drawn here, once
@@ -246,6 +247,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 bar.set_postfix_str(done.result())
                 bar.update()
     print(write_report(study.out))
+    if options.docs:
+        publish(study.out)
 
 
 if __name__ == "__main__":

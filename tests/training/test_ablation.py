@@ -110,3 +110,14 @@ def test_the_page_shows_means_differences_and_the_paper(bench, tmp_path):
     assert lines["| fusion"].count("**-5") + lines["| fusion"].count("**-4") == len(keys)
     assert "**" not in lines["| exclusion"]
     assert (tmp_path / "ablation.png").stat().st_size > 10_000
+    (tmp_path / "images").mkdir()
+    (tmp_path / "ablation.md").write_text(
+        "What it is.\n\n<!-- results: written by benchmarks/training_ablation.py --docs -->\nof yesterday\n"
+    )
+    for _ in range(2):
+        bench.publish(tmp_path, tmp_path)
+    published_page = (tmp_path / "ablation.md").read_text()
+    assert published_page.startswith("What it is.\n")
+    assert published_page.count("## Table 2") == 1
+    assert "of yesterday" not in published_page
+    assert (tmp_path / "images/ablation.png").is_file()
