@@ -3,11 +3,12 @@
     python benchmarks/fusion_study.py [--pictures 24] [--size 256] [--plot docs/images/fusion-study.png]
 
 The estimates are the truth of procedural pictures with errors such as networks make: α off by smooth and by fine noise,
-F and B off in display-encoded light, by smooth noise and by leaning towards each other. Three situations:
+F and B off in display-encoded light, by smooth noise and by leaning towards each other. Four situations:
 
 - ``display``: composited and solved in display light, as the paper's data are;
 - ``display of linear``: composited in linear light, as photographs are, but solved in display light;
-- ``linear``: composited and solved in linear light.
+- ``linear``: composited and solved in linear light;
+- ``linear, α of display``: the same, with the α of a network that composites encoded values, such as the authors'.
 
 In each, the paper's Eq. 4–6 (`fuse`) with swept variances and iterations, its published step with clamps
 (`fuse_published`), α solved again with a swept prior and then exact recomposition, and both of these weighted by how
@@ -28,6 +29,7 @@ from scipy import ndimage
 
 from fbamatte.compositing.fusion import fuse, fuse_published
 from fbamatte.compositing.recomposition import recompose, solve_alpha
+from fbamatte.engine.solve import UNHELD, variance
 from fbamatte.evaluation.plots import PALETTE
 from fbamatte.evaluation.procedural import sample
 from fbamatte.imaging import color
@@ -40,10 +42,10 @@ ITERATIONS = (0, 1, 2, 5)
 COLOR_VARIANCES = (0.1, 0.3, 1.0)
 ALPHA_VARIANCES = (0.1, 1.0, 10.0)
 PRIORS = (0.03, 0.1, 0.3, 1.0)
-RATIOS = (0.6, 1.0, 2.0, 4.0)
-# What the study chose: α moves only where F and B are surely apart, and each layer takes the residual that it may owe.
+RATIOS = (0.5, 1.0, 2.0, 4.0)
+# What the engine does: α moves only where F and B are surely apart, and each layer takes the residual that it may owe.
 DEFAULT = "weighted, ratio 2, weighted exact"
-SITUATIONS = ("display", "display of linear", "linear")
+SITUATIONS = ("display", "display of linear", "linear", "linear, α of display")
 # Deviations of α and of display-encoded colour: a good network's, and a poor one's.
 ERRORS = {"small": (0.04, 0.03), "large": (0.12, 0.10)}
 
@@ -66,10 +68,13 @@ def cases(situation: str, error: str, count: int, size: int) -> Iterator[Case]:
         encoded = [np.clip(color.encode(part), 0, 1) for part in (s.foreground, s.background)]
         alpha, *guessed = disturb(rng, s.alpha, s.trimap, encoded, *ERRORS[error])
         unknown = s.trimap == 0.5
-        if situation == "linear":
+        if situation.startswith("linear"):
             # Bounded as the engine bounds what it decodes.
             plate = np.clip(color.encode(s.plate), 0, 1)
             decoded = [color.decode(np.clip(part, plate.min(), plate.max())) for part in guessed]
+            if "display" in situation:
+                alpha = np.clip(alpha - s.alpha + in_display_light(s.plate, s.alpha, *encoded), 0, 1)
+                alpha = np.where(unknown, alpha, s.alpha).astype(np.float32)
             estimate = alpha, decoded[0], decoded[1]
             yield Case(s.plate, (s.alpha, s.foreground, s.background), estimate, unknown, True)
             continue
@@ -79,6 +84,16 @@ def cases(situation: str, error: str, count: int, size: int) -> Iterator[Case]:
         else:
             plate = np.clip(color.encode(s.plate), 0, 1)
         yield Case(plate, (s.alpha, *encoded), (alpha, *guessed), unknown, False)
+
+
+def in_display_light(plate: Array, alpha: Array, foreground: Array, background: Array) -> Array:
+    """Return the α that comes nearest to mixing encoded F and B to the encoded plate."""
+    line = foreground - background
+    along = np.sum((np.clip(color.encode(plate), 0, 1) - background) * line, axis=-1)
+    length = np.sum(line * line, axis=-1)
+    found = np.clip(along / np.maximum(length, 1e-3), 0, 1)
+    kept: Array = np.where((alpha <= 0) | (alpha >= 1) | (length < 1e-3), alpha, found)
+    return kept
 
 
 def disturb(
@@ -117,6 +132,8 @@ def methods() -> dict[str, Method]:
     for ratio in RATIOS:
         named[f"weighted, ratio {ratio:g}, exact"] = weighing(ratio, spread_evenly=True)
         named[f"weighted, ratio {ratio:g}, weighted exact"] = weighing(ratio, spread_evenly=False)
+    for ratio in RATIOS:
+        named[f"converted, weighted, ratio {ratio:g}"] = converting(ratio)
     named["exact alone"] = lambda c, a, f, b: (a, *recompose(c, a, f, b))
     return named
 
@@ -132,53 +149,47 @@ def fusing(iterations: int, var_color: float, var_alpha: float) -> Method:
 
 
 def solving(prior: float) -> Method:
+    """Eq. 6 with one variance for all colours, relative to |F|² + |B|²: doubling the light changes no alpha."""
+
     def method(c: Array, a: Array, f: Array, b: Array) -> Layers:
-        solved = solve_alpha(c, a, f, b, prior=prior)
+        line = f - b
+        along, length = ((x * line).sum(axis=-1) for x in (c - b, line))
+        hold = prior * (f * f + b * b).sum(axis=-1)
+        solved = np.where((a <= 0) | (a >= 1), a, np.clip((hold * a + along) / (hold + length + 1e-12), 0, 1))
         return solved, *recompose(c, solved, f, b)
 
     return method
 
 
 def weighing(ratio: float, *, spread_evenly: bool) -> Method:
-    """Solve α, and spread the residual, by how sure encoded estimates leave their linear colours.
-
-    An error in encoded F is one of `spread` times that in its light: highlights are unsure. The α that maximises the
-    posterior then weighs each channel by 1/(α²u(F) + (1−α)²u(B)), u the spread's square.
+    """Solve α, and spread the residual unless evenly, by how sure encoded estimates leave their linear colours.
 
     Parameters
     ----------
     ratio : float
         Deviation of encoded colours over that of α.
     spread_evenly : bool
-        Spread the residual evenly, as `recompose` does; else by the same certainties.
+        Spread the residual evenly.
     """
 
     def method(c: Array, a: Array, f: Array, b: Array) -> Layers:
-        # In display light, where nothing is above 1 but the slope is that of the identity.
-        display = c.max() <= 1
-        unsure_f, unsure_b = (np.ones_like(x) if display else spread(x) for x in (f, b))
-        share = a[..., None]
-        weight = 1 / (share**2 * unsure_f + (1 - share) ** 2 * unsure_b)
-        line = f - b
-        along, length = (np.sum(weight * x * line, axis=-1) for x in (c - b, line))
-        solved = np.clip((ratio**2 * a + along) / (ratio**2 + length), 0, 1).astype(np.float32)
-        solved = np.where((a <= 0) | (a >= 1), a, solved)
-        if spread_evenly:
-            return solved, *recompose(c, solved, f, b)
-        share = solved[..., None]
-        residual = c - share * f - (1 - share) * b
-        step = residual / (share**2 * unsure_f + (1 - share) ** 2 * unsure_b)
-        return solved, f + share * unsure_f * step, b + (1 - share) * unsure_b * step
+        # In display light, where nothing is above 1, errors are as likely everywhere.
+        sure = np.ones_like if c.max() <= 1 else variance
+        solved = solve_alpha(c, a, f, b, sure, ratio)
+        return solved, *recompose(c, solved, f, b, None if spread_evenly else sure)
 
     return method
 
 
-def spread(linear: Array, step: float = 0.05) -> Array:
-    """Return the square of what an encoded error of 1 is in linear light, as seen by errors of about ``step``."""
-    encoded = color.encode(linear)
-    both = color.decode(encoded + step) - color.decode(encoded - step)
-    squared: Array = np.square(both / (2 * step))
-    return squared
+def converting(ratio: float) -> Method:
+    """Bring α from display to linear light first: the α that mixes the same colours to the same third."""
+
+    def method(c: Array, a: Array, f: Array, b: Array) -> Layers:
+        share = a[..., None]
+        mixed = color.decode(share * color.encode(f) + (1 - share) * color.encode(b))
+        return weighing(ratio, spread_evenly=False)(c, solve_alpha(mixed, a, f, b, variance, UNHELD), f, b)
+
+    return method
 
 
 def errors(case: Case, layers: Layers) -> tuple[float, float, float]:
@@ -222,8 +233,8 @@ def tell(found: dict[tuple[str, str], dict[str, NDArray[np.float64]]]) -> None:
 def plot(found: dict[tuple[str, str], dict[str, NDArray[np.float64]]], path: Path) -> None:
     from matplotlib.figure import Figure  # noqa: PLC0415  # only where a plot is asked for
 
-    canvas = Figure(figsize=(11, 6.4), layout="constrained", facecolor="#1c1c1e")
-    axes = canvas.subplots(2, 3, sharex=True)
+    canvas = Figure(figsize=(14, 6.4), layout="constrained", facecolor="#1c1c1e")
+    axes = canvas.subplots(2, 4, sharex=True)
     for column, situation in enumerate(SITUATIONS):
         by_method = found[situation, "large"]
         before = by_method["nothing"]
@@ -233,7 +244,7 @@ def plot(found: dict[tuple[str, str], dict[str, NDArray[np.float64]]], path: Pat
         axes[1][column].set_xlabel("iterations of Eq. 4–6", color="#8b8b88", fontsize=8)
     for ax in axes[:, 0]:
         ax.set_ylabel("of the error before", color="#8b8b88", fontsize=8)
-    axes[0][2].legend(fontsize=7, frameon=False, labelcolor="#d6d6d3", loc="upper left", bbox_to_anchor=(1.02, 1))
+    axes[0][3].legend(fontsize=7, frameon=False, labelcolor="#d6d6d3", loc="upper left", bbox_to_anchor=(1.02, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
     canvas.savefig(path, dpi=130)
 

@@ -36,6 +36,7 @@ def test_the_published_file_is_converted_with_hash_and_licence(published, tmp_pa
     assert made.name == "fba.safetensors"
     assert card.config == NetworkConfig()
     assert not card.commercial
+    assert card.light == card.info().light == "display", "its authors composite encoded values"
     assert "non-commercial" in card.licence
     assert card.parameters == 34_693_031
     assert file_digest(published) in card.source

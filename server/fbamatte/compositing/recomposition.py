@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Optional
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,15 +14,17 @@ from fbamatte.compositing.strips import empty_like, in_strips
 
 Plane = NDArray[np.float32]
 
-# The published σ_C²/σ_α², which there multiplies colours in [0, 1]. Taken relative to the colours'
-# own magnitude it means the same at every exposure: doubling the light changes no alpha.
-ALPHA_PRIOR = 0.1
+Variance = Callable[[Plane], Plane]
+"""What a colour's error squared is expected to be, from its value; any shape in, the same out, above 0."""
 
 
 def solve_alpha(
-    plate: Plane, alpha: Plane, foreground: Plane, background: Plane, *, prior: float = ALPHA_PRIOR
+    plate: Plane, alpha: Plane, foreground: Plane, background: Plane, variance: Variance, ratio: float
 ) -> Plane:
     """Return the α that best explains the plate, held near an estimate of it.
+
+    The α of the paper's Eq. 6, with a variance for every colour instead of one for all: where F or B may be far
+    off, as an encoded highlight is in linear light, the plate says little about α.
 
     Parameters
     ----------
@@ -26,8 +32,10 @@ def solve_alpha(
         C, F and B, scene-linear, unbounded.
     alpha : ndarray, shape (H, W)
         The estimate, in [0, 1]. Where it is exactly 0 or 1 it is kept.
-    prior : float
-        σ_C²/σ_α² of the paper's Eq. 6, relative to |F|² + |B|².
+    variance : callable
+        Of F and B.
+    ratio : float
+        Deviation of a colour whose ``variance`` is 1 over that of α: the higher, the more of the estimate is kept.
 
     Returns
     -------
@@ -37,26 +45,33 @@ def solve_alpha(
     solved = empty_like(alpha)
 
     def strip(c: Plane, a: Plane, f: Plane, b: Plane, out: Plane) -> None:
+        np.copyto(out, a)
+        mixed = (a > 0) & (a < 1)
+        c, a, f, b = (plane[mixed].astype(np.float64) for plane in (c, a, f, b))
+        share = a[:, None]
+        weight = 1 / (share**2 * variance(f) + (1 - share) ** 2 * variance(b))
         line = f - b
-        along = np.einsum("...c,...c->...", c - b, line)
-        length = np.einsum("...c,...c->...", line, line)
-        hold = prior * (np.einsum("...c,...c->...", f, f) + np.einsum("...c,...c->...", b, b))
-        total = length + hold
-        value = np.divide(hold * a + along, total, out=a.astype(np.float32), where=total > 0)
-        np.copyto(out, np.where((a <= 0) | (a >= 1), a, value))
-        np.clip(out, 0, 1, out=out)
+        along, length = ((weight * part * line).sum(axis=1) for part in (c - b, line))
+        out[mixed] = np.clip((ratio**2 * a + along) / (ratio**2 + length), 0, 1)
 
     in_strips(strip, plate, alpha, foreground, background, solved)
     return solved
 
 
 def recompose(
-    plate: Plane, alpha: Plane, foreground: Plane, background: Plane, *, in_place: bool = False
+    plate: Plane,
+    alpha: Plane,
+    foreground: Plane,
+    background: Plane,
+    variance: Optional[Variance] = None,
+    *,
+    in_place: bool = False,
 ) -> tuple[Plane, Plane]:
     """Return F and B changed as little as possible so that αF + (1−α)B = C.
 
-    The residual r = C − αF − (1−α)B is spread by least squares: F += αr/(α²+(1−α)²),
-    B += (1−α)r/(α²+(1−α)²). Nothing is clipped. Where α = 1, F = C to the last bit, and where α = 0, B = C.
+    The residual r = C − αF − (1−α)B is spread by least squares, each layer weighed by its variance:
+    F += α u(F) r / (α² u(F) + (1−α)² u(B)), B += (1−α) u(B) r / (α² u(F) + (1−α)² u(B)). Nothing is
+    clipped. Where α = 1, F = C to the last bit, and where α = 0, B = C.
 
     Parameters
     ----------
@@ -64,11 +79,14 @@ def recompose(
         Scene-linear, unbounded.
     alpha : ndarray, shape (H, W)
         In [0, 1].
+    variance : callable, optional
+        u: how far a colour may be off; by default the same for all.
     in_place : bool
         Write into F and B themselves.
     """
     exact_f, exact_b = (foreground, background) if in_place else (empty_like(foreground), empty_like(background))
-    in_strips(_spread, plate, alpha, foreground, background, exact_f, exact_b)
+    spread = _spread if variance is None else partial(_spread_by, variance)
+    in_strips(spread, plate, alpha, foreground, background, exact_f, exact_b)
     return exact_f, exact_b
 
 
@@ -84,6 +102,18 @@ def _spread(plate: Plane, alpha: Plane, foreground: Plane, background: Plane, ou
                 share = (value - a * f - (1 - a) * b) / length
                 out_f[y, x, c] = value if a >= 1 else f + a * share
                 out_b[y, x, c] = value if a <= 0 else b + (1 - a) * share
+
+
+def _spread_by(
+    variance: Variance, plate: Plane, alpha: Plane, foreground: Plane, background: Plane, out_f: Plane, out_b: Plane
+) -> None:
+    np.copyto(out_f, np.where(alpha[..., None] >= 1, plate, foreground))
+    np.copyto(out_b, np.where(alpha[..., None] <= 0, plate, background))
+    mixed = (alpha > 0) & (alpha < 1)
+    c, a, f, b = (plane[mixed].astype(np.float64) for plane in (plate, alpha[..., None], foreground, background))
+    owed_f, owed_b = a * variance(f), (1 - a) * variance(b)
+    share = (c - a * f - (1 - a) * b) / (a * owed_f + (1 - a) * owed_b)
+    out_f[mixed], out_b[mixed] = f + owed_f * share, b + owed_b * share
 
 
 def recomposition_error(plate: Plane, alpha: Plane, foreground: Plane, background: Plane) -> Plane:

@@ -7,10 +7,12 @@ estimate to the processor and solving there takes longer than the network.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-from fbamatte.compositing.recomposition import ALPHA_PRIOR
+from fbamatte.engine.solve import ENCODED_ERROR, RATIOS, UNHELD
 from fbamatte.imaging import curve
 from fbamatte.models.fused import Fused
 
@@ -22,7 +24,9 @@ class LinearLight:
         """Return a scene-linear plate (H, W, 3) as estimators see it, in [0, 1]."""
         return _ENCODED(plate)
 
-    def solve(self, plate: Tensor, encoded: Tensor, alpha: Tensor, colours: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def solve(
+        self, plate: Tensor, encoded: Tensor, alpha: Tensor, colours: Tensor, light: str = "linear"
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Return α (H, W), F and B (H, W, 3) in linear light that recompose the plate.
 
         Parameters
@@ -33,8 +37,10 @@ class LinearLight:
             The estimate; 0 and 1 are kept.
         colours : Tensor, shape (6, H, W)
             F and B, display-encoded.
+        light : str
+            In which alpha mixes them; see `fbamatte.models.base.Estimate`.
         """
-        return _SOLVED(plate, encoded.amin(), encoded.amax(), alpha, colours)
+        return _SOLVED[light](plate, encoded.amin(), encoded.amax(), alpha, colours)
 
 
 def encoded(plate: Tensor) -> Tensor:
@@ -74,25 +80,52 @@ def solved(
     plate: Tensor, lowest: Tensor, highest: Tensor, alpha: Tensor, colours: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return `fbamatte.engine.solve.in_linear_light` of a network's estimate; see `LinearLight.solve`."""
-    linear = [decoded(colour.clamp(lowest, highest)) for colour in colours.unbind(0)]
-    c, f, b = plate.unbind(-1), linear[:3], linear[3:]
-    along = _dot([c[k] - b[k] for k in range(3)], [f[k] - b[k] for k in range(3)])
-    length = _dot([f[k] - b[k] for k in range(3)], [f[k] - b[k] for k in range(3)])
-    hold = ALPHA_PRIOR * (_dot(f, f) + _dot(b, b))
-    total = length + hold
-    value = torch.where(total > 0, (hold * alpha + along) / total, alpha)
-    alpha = torch.where((alpha <= 0) | (alpha >= 1), alpha, value).clamp(0, 1)
+    seen = [colour.clamp(lowest, highest) for colour in colours.unbind(0)]
+    return _solved(plate.unbind(-1), alpha, [decoded(x) for x in seen], [_variance(x) for x in seen], RATIOS["linear"])
+
+
+def solved_from_display(
+    plate: Tensor, lowest: Tensor, highest: Tensor, alpha: Tensor, colours: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the same where alpha mixes encoded colours."""
+    seen = [colour.clamp(lowest, highest) for colour in colours.unbind(0)]
+    linear, unsure = [decoded(x) for x in seen], [_variance(x) for x in seen]
+    mixed = [decoded(alpha * seen[k] + (1 - alpha) * seen[k + 3]) for k in range(3)]
+    alpha = _likeliest(mixed, alpha, linear, unsure, UNHELD)
+    return _solved(plate.unbind(-1), alpha, linear, unsure, RATIOS["display"])
+
+
+Planes = Sequence[Tensor]
+
+
+def _solved(c: Planes, alpha: Tensor, layers: Planes, unsure: Planes, ratio: float) -> tuple[Tensor, Tensor, Tensor]:
+    alpha = _likeliest(c, alpha, layers, unsure, ratio)
     # float64: with F and B of opposite sign α·F and (1−α)·B cancel, and float32 would show it
     a = alpha.double()
-    spread = a * a + (1 - a) * (1 - a)
-    share = [(c[k] - a * f[k] - (1 - a) * b[k]) / spread for k in range(3)]
-    foreground = [torch.where(a >= 1, c[k], (f[k] + a * share[k]).float()) for k in range(3)]
-    background = [torch.where(a <= 0, c[k], (b[k] + (1 - a) * share[k]).float()) for k in range(3)]
+    foreground, background = [], []
+    for k in range(3):
+        f, b, owed_f, owed_b = layers[k], layers[k + 3], a * unsure[k], (1 - a) * unsure[k + 3]
+        share = (c[k] - a * f - (1 - a) * b) / (a * owed_f + (1 - a) * owed_b)
+        foreground.append(torch.where(a >= 1, c[k], (f + owed_f * share).float()))
+        background.append(torch.where(a <= 0, c[k], (b + owed_b * share).float()))
     return alpha, torch.stack(foreground, -1), torch.stack(background, -1)
 
 
-def _dot(x: list[Tensor], y: list[Tensor]) -> Tensor:
-    return x[0] * y[0] + x[1] * y[1] + x[2] * y[2]
+def _likeliest(c: Planes, alpha: Tensor, layers: Planes, unsure: Planes, ratio: float) -> Tensor:
+    """Return `fbamatte.compositing.recomposition.solve_alpha`."""
+    along = length = torch.zeros_like(alpha)
+    for k in range(3):
+        weight = 1 / (alpha**2 * unsure[k] + (1 - alpha) ** 2 * unsure[k + 3])
+        line = layers[k] - layers[k + 3]
+        along, length = along + weight * (c[k] - layers[k + 3]) * line, length + weight * line * line
+    value = ((ratio**2 * alpha + along) / (ratio**2 + length)).clamp(0, 1)
+    return torch.where((alpha <= 0) | (alpha >= 1), alpha, value)
 
 
-_ENCODED, _SOLVED = Fused(encoded), Fused(solved)
+def _variance(seen: Tensor) -> Tensor:
+    """Return `fbamatte.engine.solve.variance` of an encoded colour's light."""
+    return ((decoded(seen) - decoded(seen - ENCODED_ERROR)) / ENCODED_ERROR).square()
+
+
+_ENCODED = Fused(encoded)
+_SOLVED = {"linear": Fused(solved), "display": Fused(solved_from_display)}

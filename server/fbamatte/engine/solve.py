@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +15,15 @@ from fbamatte.models.base import Estimate
 Plane = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
+ENCODED_ERROR = 0.05
+"""What an encoded colour is taken to be off by (`benchmarks/fusion_study.py`)."""
+
+RATIOS = {"linear": 2.0, "display": 1.0}
+"""Deviation of encoded colours over that of α, by the light that α was estimated in (`benchmarks/fusion_study.py`)."""
+
+UNHELD = 0.01
+"""A ratio at which colours alone decide, unless they are the same."""
+
 
 def in_linear_light(
     plate: Plane, encoded: Plane, estimate: Estimate, unknown: Mask | None = None
@@ -20,8 +31,8 @@ def in_linear_light(
     """Return α, F and B that obey C = αF + (1−α)B exactly.
 
     A network's F and B say where on the line between them the plate lies: α is solved again from
-    them. Colours that were themselves fitted to α cannot say so; then α stays and they are fitted
-    again, in the light in which the equation holds.
+    them, as far as errors in encoded light leave them sure. Colours that were themselves fitted to α
+    cannot say so; then α stays and they are fitted again, in the light in which the equation holds.
 
     Parameters
     ----------
@@ -36,18 +47,37 @@ def in_linear_light(
     """
     if estimate.fitted:
         alpha = estimate.alpha
-        foreground, background = colours(plate, alpha, unknown=unknown)
-    else:
-        foreground, background = _decoded(estimate.foreground, encoded), _decoded(estimate.background, encoded)
-        alpha = solve_alpha(plate, estimate.alpha, foreground, background)
-    return alpha, *recompose(plate, alpha, foreground, background, in_place=True)
+        return alpha, *recompose(plate, alpha, *colours(plate, alpha, unknown=unknown), in_place=True)
+    # The shoulder of the curve turns one step near 1 into many stops: within the plate's own range, an estimator
+    # that is off by a few thousandths invents no highlights. What recomposition adds afterwards is not bounded.
+    seen_f, seen_b = (
+        np.clip(layer, encoded.min(), encoded.max()) for layer in (estimate.foreground, estimate.background)
+    )
+    foreground, background = curve.decode(seen_f), curve.decode(seen_b)
+    alpha = estimate.alpha
+    if estimate.light == "display":
+        # the α that mixes the same two colours to the same third one in linear light
+        share = alpha[..., None]
+        mixed = curve.decode(share * seen_f + (1 - share) * seen_b)
+        alpha = solve_alpha(mixed, alpha, foreground, background, variance, UNHELD)
+    alpha = solve_alpha(plate, alpha, foreground, background, variance, RATIOS[estimate.light])
+    return alpha, *recompose(plate, alpha, foreground, background, variance, in_place=True)
 
 
-def _decoded(colour: Plane, encoded: Plane) -> Plane:
-    """Scene-linear colour, within the range that the plate itself spans.
+def variance(linear: NDArray[Any]) -> NDArray[Any]:
+    """Return how far a colour may be off in linear light if its encoding is as likely off everywhere, squared.
 
-    The shoulder of the curve turns one step near 1 into many stops: an estimator that is off by a few
-    thousandths there would otherwise invent highlights that the plate does not have. This bounds the
-    estimate; what recomposition adds to it afterwards is not bounded.
+    Measured by how far light falls as its encoding falls by `ENCODED_ERROR`: in highlights much, though never
+    by more than there is, which keeps what recomposition adds from turning them negative.
+
+    Parameters
+    ----------
+    linear : ndarray, any shape
+        Scene-linear F or B.
+
+    Returns
+    -------
+    ndarray, same shape
+        Relative to the variance of an encoded colour.
     """
-    return curve.decode(np.clip(colour, encoded.min(), encoded.max()))
+    return np.square((linear - curve.decode(curve.encode(linear) - ENCODED_ERROR)) / ENCODED_ERROR)

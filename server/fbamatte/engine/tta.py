@@ -153,7 +153,7 @@ class Augmented:
         total = sum(augmentation.weight for augmentation in self.augmentations)
         alpha = np.zeros(trimap.shape, np.float32)
         foreground, background = np.zeros_like(plate), np.zeros_like(plate)
-        fitted = False
+        fitted, light = False, "linear"
         for augmentation in self.augmentations:
             interruption.check()
             weight = np.float32(augmentation.weight / total)
@@ -163,11 +163,12 @@ class Augmented:
             foreground += weight * f
             background += weight * b
             fitted = seen.fitted
+            light = "linear" if self._light == "linear" else seen.light
         alpha[trimap <= 0], alpha[trimap >= 1] = 0, 1
         # An average of products is no product of averages: agree with the picture once more. Whoever solves α from
         # these F and B then finds the average again.
         foreground, background = recompose(plate, alpha, foreground, background)
-        return Estimate(alpha, self._from_light(foreground), self._from_light(background), fitted)
+        return Estimate(alpha, self._from_light(foreground), self._from_light(background), fitted, light)
 
     def _seen(self, plate: Plane, image: Plane, trimap: Plane, augmentation: Augmentation) -> Estimate:
         """Return what the estimator says of one view, in the picture's own geometry."""
@@ -178,7 +179,7 @@ class Augmented:
             for part in (answer.alpha, answer.foreground, answer.background)
         )
         alpha[trimap <= 0], alpha[trimap >= 1] = 0, 1
-        return Estimate(alpha, foreground, background, answer.fitted)
+        return Estimate(alpha, foreground, background, answer.fitted, answer.light)
 
     def _solved(self, plate: Plane, image: Plane, seen: Estimate) -> tuple[Plane, Plane, Plane]:
         """Return one view's α, F and B in the equation's light, recomposing the plate exactly."""

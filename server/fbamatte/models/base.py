@@ -27,12 +27,15 @@ class Estimate:
     fitted : bool
         Whether F and B were fitted to the picture for this very alpha. Such colours recompose it
         whatever alpha is, so they are no evidence about it.
+    light : str
+        In which alpha mixes F and B: ``linear``, or ``display`` where whoever made the estimate composites encoded values.
     """
 
     alpha: Array
     foreground: Array
     background: Array
     fitted: bool = False
+    light: str = "linear"
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class ModelInfo:
         Number of trained values.
     description : str
         A sentence or two: method, source.
+    light : str
+        In which its alpha mixes F and B; see `Estimate`.
     """
 
     name: str
@@ -64,6 +69,7 @@ class ModelInfo:
     sha256: str
     parameters: int
     description: str
+    light: str = "linear"
 
 
 class Estimator(Protocol):

@@ -35,6 +35,8 @@ class Card:
         The network that the weights fit.
     source : str
         Where the weights come from: file, hash, recipe.
+    light : str
+        That its data was composited in: ``linear``, or ``display`` as the authors' was.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Card:
     description: str
     config: NetworkConfig
     source: str
+    light: str = "linear"
 
     def as_metadata(self) -> dict[str, str]:
         """Return the ``.safetensors`` metadata: text by name."""
@@ -61,6 +64,7 @@ class Card:
             sha256=self.sha256,
             parameters=self.parameters,
             description=f"{self.description} {self.source}".strip(),
+            light=self.light,
         )
 
 
@@ -106,6 +110,7 @@ def undeclared(name: str, config: NetworkConfig, sha256: str, parameters: int, f
         description="The paper's network, weights by its authors." if ours else "A variant of the paper's network.",
         config=config,
         source=f"Imported from a .pth of SHA-256 {file_sha256}.",
+        light="display",
     )
 
 

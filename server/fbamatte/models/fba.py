@@ -60,8 +60,10 @@ class Light(Protocol):
         """Return a plate (H, W, 3) as the network sees it."""
         ...
 
-    def solve(self, plate: Tensor, encoded: Tensor, alpha: Tensor, colours: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return α, F and B of a plate for estimates (H, W) and (6, H, W)."""
+    def solve(
+        self, plate: Tensor, encoded: Tensor, alpha: Tensor, colours: Tensor, light: str
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return α, F and B of a plate for estimates (H, W) and (6, H, W) whose alpha mixes in ``light``."""
         ...
 
 
@@ -122,7 +124,7 @@ class NetworkEstimator:
             output: Array = self._through(self._tensor(image.transpose(2, 0, 1)), masks, strips)[0].cpu().numpy()
             return output
 
-        return _estimate(self._in_memory(once, trimap.shape, strips), image, trimap)
+        return _estimate(self._in_memory(once, trimap.shape, strips), image, trimap, self.info.light)
 
     def start(self, plate: Array, trimap: Array, light: Light) -> Download:
         """Begin the whole way from a plate to α, F and B on the device, and return before it is done.
@@ -149,7 +151,7 @@ class NetworkEstimator:
                 masks = torch.stack([known <= 0, known >= 1]).float()
                 output = self._through(encoded.permute(2, 0, 1)[None], masks[None], strips)[0]
                 alpha = output[0].masked_fill(known <= 0, 0).masked_fill(known >= 1, 1)
-                return self._transfers.down(*light.solve(there, encoded, alpha, output[1:]))
+                return self._transfers.down(*light.solve(there, encoded, alpha, output[1:], self.info.light))
 
         return self._in_memory(once, trimap.shape)
 
@@ -212,7 +214,7 @@ class NetworkEstimator:
         return torch.from_numpy(np.ascontiguousarray(planes, np.float32))[None].to(self.device)
 
 
-def _estimate(output: Array, image: Array, trimap: Array) -> Estimate:
+def _estimate(output: Array, image: Array, trimap: Array, light: str) -> Estimate:
     """Return a network's output with what the trimap knows put in exactly."""
     alpha = np.where(trimap <= 0, np.float32(0), np.where(trimap >= 1, np.float32(1), output[0]))
     fitted = len(output) == 1
@@ -223,4 +225,4 @@ def _estimate(output: Array, image: Array, trimap: Array) -> Estimate:
     solid, empty = alpha == 1, alpha == 0
     foreground[solid] = image[solid]
     background[empty] = image[empty]
-    return Estimate(alpha, foreground, background, fitted)
+    return Estimate(alpha, foreground, background, fitted, light)

@@ -29,7 +29,7 @@ def export(result: Result, recipe: Recipe, path: Path, *, licence: str, commerci
     )
     about: dict[str, Any] = {
         "name": path.stem, "title": recipe.title, "licence": licence, "commercial": commercial,
-        "sha256": weights_digest(state), "parameters": count,
+        "sha256": weights_digest(state), "parameters": count, "light": recipe.light,
     }  # fmt: skip
     if recipe.architecture == "refine":
         info = ModelInfo(**about, description=f"Residuals on closed-form matting. {source}")
