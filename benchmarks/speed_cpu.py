@@ -6,6 +6,7 @@ The methods take turns; of each, the fastest wall-clock and the least processor 
 with one thread, means something on a busy machine too). Without ``--model`` the weights are synthetic:
 speed is the real one, but errors are those of an untrained network, which magnifies every rounding.
 ``--unknown`` sets the trimap's unknown share. ``--compile`` adds torch.compile of the plain network.
+The cost curve: ``--no-eager --size 640x800 1080x1920 2160x3840 --json FILE --plot FILE``.
 """
 
 from __future__ import annotations
@@ -24,9 +25,6 @@ from torch import Tensor
 from fbamatte.models.fast import FastNetwork
 from fbamatte.models.fast_distance import squared_distances
 from fbamatte.models.fast_planes import Planes
-from fbamatte.models.tiles import WHOLE, Strips
-
-MIB = 1 << 20
 
 
 def main() -> None:
@@ -34,7 +32,7 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", default=["640x800"], metavar="HxW")
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--strips", type=int, nargs="*", default=[4, 16], metavar="MIB")
+    parser.add_argument("--no-eager", action="store_true", help="large pictures: no baseline, no errors")
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"])
     parser.add_argument("--unknown", type=float, default=0.2)
     parser.add_argument("--model", default="")
@@ -71,37 +69,42 @@ def measure(options: argparse.Namespace, image: np.ndarray, trimap: np.ndarray) 
     rows = []
     unknown = torch.from_numpy((trimap > 0) & (trimap < 1))
     for name in runs:
-        error = (found[name] - found["eager fp32"]).abs()
         rows.append({
             "method": name, "height": image.shape[0], "width": image.shape[1],
             "first_seconds": round(wall[name][0], 3), "seconds": round(min(wall[name]), 3),
             "cpu_seconds": round(min(cpu[name]), 3),
-            "times_eager": round(min(wall["eager fp32"]) / min(wall[name]), 2),
-            "times_eager_cpu": round(min(cpu["eager fp32"]) / min(cpu[name]), 2),
-            "alpha_mean": float(error[0][unknown].mean()), "alpha_max": float(error[0][unknown].max()),
-            "colour_max": float(error[1:].max()),
         })  # fmt: skip
+        if "eager fp32" in runs:
+            error = (found[name] - found["eager fp32"]).abs()
+            rows[-1].update({
+                "times_eager": round(min(wall["eager fp32"]) / min(wall[name]), 2),
+                "times_eager_cpu": round(min(cpu["eager fp32"]) / min(cpu[name]), 2),
+                "alpha_mean": float(error[0][unknown].mean()), "alpha_max": float(error[0][unknown].max()),
+                "colour_max": float(error[1:].max()),
+            })  # fmt: skip
         print(json.dumps(rows[-1]), flush=True)
     return rows
 
 
 def methods(options: argparse.Namespace, image: np.ndarray, trimap: np.ndarray) -> dict[str, Callable[[], Tensor]]:
-    plain = network(options.model, fold=False)
     given = tensors(image, trimap)
-    runs: dict[str, Callable[[], Tensor]] = {"eager fp32": lambda: plain(*given)}
-    if options.compile:
-        compiled = torch.compile(network(options.model).to(memory_format=torch.channels_last))
-        runs["torch.compile fp32"] = lambda: compiled(*given)
+    runs: dict[str, Callable[[], Tensor]] = {}
+    if not options.no_eager:
+        plain = network(options.model, fold=False)
+        runs["eager fp32"] = lambda: plain(*given)
     planes = Planes(given[0], given[1], squared_distances(given[1]))
     for precision in options.precision:
         kind = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
-        if kind != torch.float32:
-            cast = network(options.model).lower_precision(kind).to(memory_format=torch.channels_last)
-            runs[f"plain cast to {precision}"] = lambda cast=cast: cast(*given)
         fast = FastNetwork(network(options.model), kind)
-        runs[f"{precision} whole"] = lambda fast=fast: fast(planes, WHOLE)
-        for size in options.strips:
-            runs[f"{precision} strips of {size} MiB"] = lambda fast=fast, size=size: fast(planes, Strips(size * MIB))
+        runs[precision] = lambda fast=fast: fast(planes)
+        if options.no_eager:
+            continue
+        cast = network(options.model).lower_precision(kind).to(memory_format=torch.channels_last)
+        if kind != torch.float32:
+            runs[f"plain cast to {precision}"] = lambda cast=cast: cast(*given)
+        if options.compile:
+            compiled = torch.compile(cast)
+            runs[f"torch.compile {precision}"] = lambda compiled=compiled: compiled(*given)
     return runs
 
 

@@ -17,17 +17,18 @@ from fbamatte.models.fast_planes import Planes
 from fbamatte.models.fast_pyramid import PoolingMatrices
 from fbamatte.models.fast_workers import each
 from fbamatte.models.layers import Bottleneck
-from fbamatte.models.tiles import DEFAULT_BUDGET, Strips
+from fbamatte.models.tiles import Strips
 
-HEAD_BUDGET = 8 << 20
+CACHE_BUDGET = 8 << 20
+"""Bytes of a strip: larger ones leave the cores' caches, and there would be fewer than cores."""
 
 
 class HostRun(Run):
     """One picture's way through the network on a CPU, in float32 or bfloat16; in float64 for tests."""
 
     def __init__(self, fast: FastNetwork, planes: Planes, strips: Strips) -> None:
-        budget = strips.budget or DEFAULT_BUDGET
-        super().__init__(fast, planes, Strips(budget, strips.folder, min(strips.head, HEAD_BUDGET)))
+        budget = min(strips.budget or CACHE_BUDGET, CACHE_BUDGET)
+        super().__init__(fast, planes, Strips(budget, strips.folder, min(strips.head, CACHE_BUDGET)))
         self._arena = Arena()
 
     @staticmethod
