@@ -1,6 +1,6 @@
 """A model beside closed-form matting and PyMatting's KNN with multi-level F: figures and pictures, one command.
 
-    python benchmarks/model_comparison.py OUT [--model NAME_OR_FILE ...] [--pictures 32] [--size 256]
+    python benchmarks/model_comparison.py OUT [--model NAME_OR_FILE ...] [--pictures 24] [--size 256] [--docs]
 
 The procedural set (exact α and F; shapes and seeds that no recipe of ours trains on) gives figures, and how often each
 model is better than closed-form matting: in scene-linear light through the engine, and in display light straight from
@@ -12,6 +12,7 @@ measured stays: run it again with another model.
 from __future__ import annotations
 
 import argparse
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -40,7 +41,8 @@ FIGURES = (
     "sad", "mse", "gradient", "connectivity", "premultiplied_sad", "premultiplied_mse", "foreground_error",
     "edge_halo", SPEED,
 )  # fmt: skip
-PLATES = Path(__file__).resolve().parent.parent / "examples" / "plates"
+PROJECT = Path(__file__).resolve().parent.parent
+PLATES, DOCS = PROJECT / "examples" / "plates", PROJECT / "docs"
 # The plates that are shown, and the part where there is something to see: rows, columns.
 PARTS = {
     "astronaut/1001": (slice(0, 190), slice(110, 300)),
@@ -48,7 +50,7 @@ PARTS = {
 }
 WHOLE = (slice(None), slice(None))
 SHOWN_FAMILIES = ("hair", "fur", "motion", "net", "leaves", "smoke")
-CELL, GAP, HEAD = 208, 6, 26
+CELL, GAP, HEAD = 180, 6, 26
 GROUND, TEXT = (23, 23, 24), (205, 205, 202)
 
 
@@ -56,8 +58,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", action="append", default=[], help="beside the two that are always there")
-    parser.add_argument("--pictures", type=int, default=32)
+    parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--docs", action="store_true", help="copy the two pictures to docs/images")
     options = parser.parse_args()
     models = (*FIRST, *options.model)
     wish = f"{options.pictures}@{options.size}"
@@ -77,6 +80,8 @@ def main() -> None:
     write_sheet(options.out / "procedural.jpg", made, chosen, {"α": alpha, "over blue": over_color(2)})
     lines = {"α": alpha, "F": foreground, **{f"over {name}": over_color(n) for n, name in enumerate(COLORS)}}
     write_sheet(options.out / "plates.jpg", plates, list(PARTS), lines)
+    for name in ("procedural", "plates") if options.docs else ():
+        shutil.copyfile(options.out / f"{name}.jpg", DOCS / "images" / f"comparison-{name}.jpg")
 
 
 def measured(plan: Plan) -> list[Row]:
@@ -175,7 +180,7 @@ def write_sheet(path: Path, plan: Plan, items: Sequence[str], lines: dict[str, L
                 at = (GAP + place * (CELL + GAP), top + line * (height + GAP))
                 sheet.paste(_cell(shown(answers[number])[part], height), at)
         top += len(lines) * (height + GAP)
-    sheet.save(path, quality=88)
+    sheet.save(path, quality=82)
 
 
 def _true(case: Case) -> Solved:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fbamatte.evaluation import metrics
+from fbamatte.evaluation.baselines import load_model
 from fbamatte.models import registry
 
 Array = NDArray[np.float32]
@@ -26,7 +27,7 @@ Array = NDArray[np.float32]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--model", default=registry.DEFAULT)
+    parser.add_argument("--model", default=registry.DEFAULT, help="also pymatting-cf, -knn and -lbdm")
     parser.add_argument("--json", type=Path, help="write the figures here too")
     parser.add_argument("--pictures", type=Path, help="write each alpha beside the truth into this folder")
     options = parser.parse_args()
@@ -45,7 +46,7 @@ def main() -> None:
 
 
 def measure(folder: Path, trimaps: str, names: list[str], options: argparse.Namespace) -> list[dict[str, object]]:
-    model = registry.load(options.model)
+    model = load_model(options.model)
     rows: list[dict[str, object]] = []
     for name in names:
         image = read(folder / "image" / f"{name}.png", "RGB")
