@@ -1,12 +1,15 @@
 """What a picture will take is known before; what does not fit is tried once more, then refused by name."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
 from fbamatte.errors import ResourceError
-from fbamatte.models import fba, memory
+from fbamatte.models import fast_distance, fba, memory
 from fbamatte.models.base import ModelInfo
+from fbamatte.models.captured import Recorded, Shapes
 from fbamatte.models.tiles import WHOLE
 
 INFO = ModelInfo("narrow", "", "", True, "", 0, "")
@@ -84,3 +87,37 @@ def test_another_runtime_error_is_not_taken_for_memory(model):
     model._network = broken
     with pytest.raises(RuntimeError, match="shapes differ"):
         model.estimate(*picture())
+
+
+def test_graphs_give_up_their_memory_before_a_picture_is_cut(model, monkeypatch):
+    """With recordings that run anew each time, as they do on a CPU."""
+    model._shapes = Shapes(model._whole, Recorded)
+    network, tried = model._network, []
+    for _ in range(2):
+        expected = model.estimate(*picture()).alpha
+    assert model._shapes.recorded == 1
+
+    def scarce(planes, strips):
+        tried.append((strips.budget, model._shapes.recorded))
+        if model._shapes.recorded:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return network(planes, strips)
+
+    model._network = scarce
+    assert np.abs(model.estimate(*picture()).alpha - expected).max() < 1e-3
+    assert tried == [(0, 1), (0, 0)]
+
+
+def test_a_picture_with_more_values_than_gpus_count_is_cut(model, monkeypatch):
+    model._shapes = Shapes(model._whole, Recorded)
+    monkeypatch.setattr(fba, "plan", lambda *_: WHOLE)
+    assert model._planned(4320, 7680).budget == 0
+    assert model._planned(4320, 8192).budget > 0
+
+
+def test_without_a_kernel_distances_are_searched_step_by_step(monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "fbamatte.models.kernels", None)
+    fast_distance._kernel.cache_clear()
+    assert fast_distance._kernel(torch.device("cpu")) is None
+    assert "step by step" in caplog.text
+    fast_distance._kernel.cache_clear()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fbamatte.models import fast_maps
 from fbamatte.models.decoder import POOL_SIZES, SLOPE
 from fbamatte.models.fast_layers import Convolution
 from fbamatte.models.fast_maps import Computed, FeatureMap, Place, doubled
@@ -159,6 +160,11 @@ class Run:
 
     def _joined(self, x: FeatureMap, skip: FeatureMap, block: nn.Sequential) -> FeatureMap:
         """Double the features, join a skip and convolve."""
+        if x.device.type in fast_maps.IN_ONE_PASS and not self._strips.budget:
+            convolution = self._fast._convolutions[block[0]]
+            out = FeatureMap(self._place, convolution.outputs, skip.height, skip.width)
+            out.write(0, convolution.of_parts([doubled(x, 0, skip.height), skip.rows(0, skip.height)]))
+            return out.normalise(block[1], SLOPE)
 
         def make(first: int, last: int) -> Tensor:
             parts = [doubled(x, first, last), skip.rows(first, last)]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from functools import cache
+from typing import Optional
 
 import numpy as np
 import torch
@@ -11,6 +14,8 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from fbamatte.compositing.trimap import ENCODING_CROP, ENCODING_SIGMAS
+
+log = logging.getLogger(__name__)
 
 FAR = 1e10
 """Squared distance to an empty mask: the encoding makes 0 of it."""
@@ -62,12 +67,23 @@ def searched(masks: Tensor) -> Tensor:
 def _along_rows(squared: Tensor) -> Tensor:
     """Return each pixel's least ``squared + step²`` over the pixels of its row."""
     reach = min(REACH, squared.shape[-1] - 1)
-    if squared.is_cuda:
-        with suppress(ImportError):  # torch for Windows comes without Triton
-            from fbamatte.models.kernels import nearest_in_rows  # noqa: PLC0415 - there is no Triton without CUDA
+    kernel = _kernel(squared.device) if squared.is_cuda else None
+    return kernel(squared, reach, FAR) if kernel else stepwise(squared, reach)
 
-            return nearest_in_rows(squared, reach, FAR)
-    return stepwise(squared, reach)
+
+@cache
+def _kernel(device: torch.device) -> Optional[Callable[[Tensor, int, float], Tensor]]:
+    """Return the search of rows as a kernel that was seen to run on a device; None where there is none."""
+    try:
+        from fbamatte.models.kernels import nearest_in_rows  # noqa: PLC0415 - there is no Triton without CUDA
+
+        nearest_in_rows(torch.zeros(1, 2, device=device), 1, FAR)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # no Triton, or no compiler for it: slower, not wrong
+        log.warning("distances are searched step by step: %s: %s", type(error).__name__, error)
+        return None
+    return nearest_in_rows
 
 
 def stepwise(squared: Tensor, reach: int) -> Tensor:

@@ -59,6 +59,17 @@ class Convolution:
             return self._on_cpu(x, padding)
         return functional.conv2d(x, self.weight, self.bias, self.stride, padding, self.dilation)
 
+    def of_parts(self, parts: list[Tensor]) -> Tensor:
+        """Return the convolution of maps side by side without laying them side by side; takes them out of the list."""
+        out, at = None, 0
+        while parts:
+            x, bias = parts.pop(0), self.bias if out is None else None
+            weight = self.weight[:, at : at + x.shape[1]].contiguous(memory_format=torch.channels_last)
+            part = functional.conv2d(x, weight, bias, self.stride, self.pad, self.dilation)
+            out, at = part if out is None else out.add_(part), at + x.shape[1]
+        assert out is not None
+        return out
+
     def _wide(self, x: Tensor, padding: tuple[int, int]) -> Tensor:
         bias = None if self.bias is None else self.bias.float()
         out = functional.conv2d(x.float(), self.weight.float(), bias, self.stride, padding, self.dilation)

@@ -27,7 +27,7 @@ from fbamatte.models.fast_distance import squared_distances
 from fbamatte.models.fast_planes import Planes
 from fbamatte.models.memory import OUT_OF_MEMORY, SHARE, available, cost, no_memory, plan
 from fbamatte.models.network import FBANetwork, padded
-from fbamatte.models.tiles import Strips
+from fbamatte.models.tiles import DEFAULT_BUDGET, Strips
 from fbamatte.models.transfers import Download, Transfers
 
 log = logging.getLogger(__name__)
@@ -36,6 +36,10 @@ Out = TypeVar("Out")
 
 HEAD: Optional[torch.dtype] = torch.float16
 """What the head multiplies on a GPU in half precision: as many bits as TF32, summed in float32."""
+
+INDEXABLE = 2**31 // 64
+"""Pixels that are computed whole at most: beyond, the decoder's widest map, 256 channels at half size, has more values
+than GPU libraries count."""
 
 GPU_HEAD = 1 << 30
 """Bytes of a strip of the head on a GPU: small ones would not fill it."""
@@ -167,7 +171,12 @@ class NetworkEstimator:
         strips = strips or self._planned(*shape)
         with suppress(*OUT_OF_MEMORY), torch.inference_mode(), no_memory():
             return once(strips)
+        graphs = self._shapes is not None and self._shapes.recorded
         self._free()
+        if graphs:  # what they held may be all that was missing
+            with suppress(*OUT_OF_MEMORY), torch.inference_mode(), no_memory():
+                return once(strips)
+            self._free()
         log.warning("out of memory at %d×%d on %s: again in smaller strips", *shape[::-1], self.device)
         try:
             with torch.inference_mode(), no_memory():
@@ -181,7 +190,11 @@ class NetworkEstimator:
 
     def _planned(self, height: int, width: int) -> Strips:
         strips = plan(height, width, self.device, self.precision)
-        return replace(strips, head=GPU_HEAD) if self._shapes else strips
+        if self._shapes is None:
+            return strips
+        if height * width > INDEXABLE and not strips.budget:
+            strips = Strips(DEFAULT_BUDGET * 16)
+        return replace(strips, head=GPU_HEAD)
 
     def _through(self, image: Tensor, masks: Tensor, strips: Strips) -> Tensor:
         """Return the network's channels, (1, 7 or 1, H, W)."""
