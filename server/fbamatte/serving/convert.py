@@ -10,12 +10,12 @@ from typing import Any, Optional, cast
 
 import llvmlite.binding
 import llvmlite.ir
-import numba
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from fbamatte.compositing.jit import kernel
 from fbamatte.rpc.casting import HALF, Convert
 
 Array = NDArray[Any]
@@ -71,7 +71,11 @@ def _widen(wide: Array, half: Array) -> None:
 def _compiled(function: Cast, target: Any, source: Any) -> Cast:
     """Compile for flat arrays; what is read may be read-only and lie anywhere, as chunks do."""
     signature = types.void(types.Array(target, 1, "C"), types.Array(source, 1, "C", readonly=True, aligned=False))
-    return cast("Cast", numba.njit([signature], cache=True, nogil=True)(function))
+    compiled: Any = kernel(function)
+    compiled.compile(signature)
+    # One that takes all arrays, instead of another for each kind of them.
+    compiled.disable_compile()
+    return cast("Cast", compiled)
 
 
 def _converter() -> Optional[Convert]:
@@ -90,13 +94,13 @@ def _converter() -> Optional[Convert]:
     return convert
 
 
-def _share_out(kernel: Cast, target: Array, source: Array) -> None:
-    """Run a kernel on parts side by side; the caller's thread does one of them."""
+def _share_out(cast_part: Cast, target: Array, source: Array) -> None:
+    """Cast parts side by side; the caller's thread does one of them."""
     count = max(1, min(_THREADS, target.size // _SHARE))
     ends = [target.size * part // count for part in range(count + 1)]
     parts = [slice(*ends[part : part + 2]) for part in range(count)]
-    others = [_helpers.submit(kernel, target[part], source[part]) for part in parts[1:]]
-    kernel(target[parts[0]], source[parts[0]])
+    others = [_helpers.submit(cast_part, target[part], source[part]) for part in parts[1:]]
+    cast_part(target[parts[0]], source[parts[0]])
     for other in others:
         other.result()
 
