@@ -21,6 +21,10 @@ from fbamatte.models.fast_loops import PerChannel, array
 from fbamatte.models.fast_maps import Place
 
 HUGE = 2 << 20
+
+KEPT = 96 << 20
+"""Bytes that wait for a map of their size; maps of large pictures go at once, so that they never wait in vain."""
+
 _local = threading.local()
 
 
@@ -50,8 +54,10 @@ class Arena:
         return best
 
     def give(self, flat: Tensor) -> None:
-        """Take back what nobody reads any more."""
-        self._free.append(flat)
+        """Take back what nobody reads any more; at most `KEPT` bytes are kept, small pieces first."""
+        self._free = sorted([*self._free, flat], key=Tensor.numel)
+        while self._free and sum(map(Tensor.numel, self._free)) > KEPT:
+            self._free.pop()
 
     def clear(self) -> None:
         """Let go of what is free: maps to come have other sizes."""

@@ -35,14 +35,13 @@ class Cost:
         return round(self.constant + self.per_pixel * pixels)
 
 
-# `benchmarks/speed_memory.py` measures and fits these. In strips on a CPU: through two pictures each, of
-# 0.2 and 0.5 megapixels in fp32, of 0.5 and 2.1 in bf16. Whole, and on every other
-# device: counted from the layers' shapes, not measured yet.
+# `benchmarks/speed_memory.py` measures and fits these. On a CPU with two threads, from 640×800 to 3840×2160; "whole"
+# is strips there too, all maps in memory. On every other device: counted from the layers' shapes, not measured yet.
 COSTS = {
-    ("cpu", "fp32", "whole"): Cost(100e6, 700),
-    ("cpu", "bf16", "whole"): Cost(100e6, 400),
-    ("cpu", "fp32", "strips"): Cost(137e6, 623),
-    ("cpu", "bf16", "strips"): Cost(103e6, 306),
+    ("cpu", "fp32", "whole"): Cost(150e6, 470),
+    ("cpu", "bf16", "whole"): Cost(135e6, 275),
+    ("cpu", "fp32", "strips"): Cost(150e6, 470),
+    ("cpu", "bf16", "strips"): Cost(135e6, 275),
 }
 
 FILES = Cost(1e9, 80)
