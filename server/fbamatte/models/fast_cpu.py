@@ -93,7 +93,8 @@ class HostRun(Run):
 
         def work(first: int, last: int) -> None:
             x = convolution(deep.rows(*convolution.reads(first, last)), pad_rows=False)
-            out.write(first, x.add_(term.rows(first, last)))
+            # torch adds types of two kinds one value at a time
+            out.write(first, x.copy_(x.to(self._fast.output_dtype) + term.rows(first, last)))
 
         each(work, self._strips.cut(deep.height, deep.width * deep.channels * self._fast.dtype.itemsize))
         return out
@@ -114,7 +115,7 @@ class HostRun(Run):
         out = torch.empty(1, self._network.config.head_channels, height, width, dtype=self._fast.output_dtype)
 
         def work(first: int, last: int) -> None:
-            raw = self._head_rows(x, first, last).to(out.dtype)  # type: ignore[arg-type]
+            raw = self._head_rows(x, first, last).to(out.dtype).contiguous()  # type: ignore[arg-type]
             done = self._network.head(raw, planes.image_rows(first, last))
             out[:, :, first:last] = done[:, :, : height - first, :width]
 
