@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Optional
+from typing import Any, Optional
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from fbamatte.compositing.strips import empty_like, in_strips
 
 Plane = NDArray[np.float32]
 
-Variance = Callable[[Plane], Plane]
+Variance = Callable[[NDArray[Any]], NDArray[Any]]
 """What a colour's error squared is expected to be, from its value; any shape in, the same out, above 0."""
 
 
@@ -44,10 +44,11 @@ def solve_alpha(
     """
     solved = empty_like(alpha)
 
-    def strip(c: Plane, a: Plane, f: Plane, b: Plane, out: Plane) -> None:
-        np.copyto(out, a)
-        mixed = (a > 0) & (a < 1)
-        c, a, f, b = (plane[mixed].astype(np.float64) for plane in (c, a, f, b))
+    def strip(*planes: Plane) -> None:
+        *given, out = planes
+        np.copyto(out, given[1])
+        mixed = (out > 0) & (out < 1)
+        c, a, f, b = (plane[mixed].astype(np.float64) for plane in given)
         share = a[:, None]
         weight = 1 / (share**2 * variance(f) + (1 - share) ** 2 * variance(b))
         line = f - b

@@ -80,4 +80,6 @@ def variance(linear: NDArray[Any]) -> NDArray[Any]:
     ndarray, same shape
         Relative to the variance of an encoded colour.
     """
-    return np.square((linear - curve.decode(curve.encode(linear) - ENCODED_ERROR)) / ENCODED_ERROR)
+    fallen = curve.decode(curve.encode(linear) - ENCODED_ERROR)
+    squared: NDArray[Any] = np.square((linear - fallen) / ENCODED_ERROR)
+    return squared

@@ -28,7 +28,8 @@ class Estimate:
         Whether F and B were fitted to the picture for this very alpha. Such colours recompose it
         whatever alpha is, so they are no evidence about it.
     light : str
-        In which alpha mixes F and B: ``linear``, or ``display`` where whoever made the estimate composites encoded values.
+        In which alpha mixes F and B: ``linear``, or ``display`` where whoever made the estimate composites
+        encoded values.
     """
 
     alpha: Array

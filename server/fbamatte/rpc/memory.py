@@ -147,7 +147,9 @@ class Leases:
         return answer
 
     def take(self, lease: str, size: int, label: str) -> memoryview:
-        """Return the memory of ``lease`` for a frame that needs ``size`` bytes, its answer included; it is the frame's until `give`.
+        """Return the memory of ``lease``, which is the frame's until `give`.
+
+        The frame needs ``size`` bytes, its answer included.
 
         Raises
         ------
