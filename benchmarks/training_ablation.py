@@ -1,6 +1,6 @@
 """The paper's ablations in miniature, on made pictures: rows of Tables 2 and 3, several seeds each.
 
-    python benchmarks/training_ablation.py OUT [--seeds 3] [--samples 480] [--width 0.125] [--crop 64] [--workers 2]
+    python benchmarks/training_ablation.py OUT [--seeds 3] [--samples 2400] [--width 0.125] [--crop 64] [--workers 2]
 
 Every row sees the same samples in the same order, as many as the others, and is measured on pictures of seeds and shape
 families that none is trained on, with guesses and closed-form matting beside it. A rate is chosen first for
@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--samples", type=int, default=480, help="that each row is trained on: a multiple of 6")
+    parser.add_argument("--samples", type=int, default=2400, help="that each row is trained on: a multiple of 6")
     parser.add_argument("--pool", type=int, default=1200, help="different pictures that these come from")
     parser.add_argument("--width", type=float, default=0.125, help="of the network")
     parser.add_argument("--crop", type=int, default=64, help="side of the training pictures")
