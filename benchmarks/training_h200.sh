@@ -3,7 +3,7 @@
 #
 #   benchmarks/training_h200.sh RECIPE RUN OUT PHOTOGRAPHS [SECONDS]
 #
-# RECIPE       fba-small or refine
+# RECIPE       fba-small; or refine, whose pool a CPU makes, with DATA set to its folder
 # RUN          the run's folder as an earlier call left it; made where it is not there. No file in it exceeds 15 MB.
 # OUT          gets the folder RUN as it is at the end: hand it to the next call as RUN
 # PHOTOGRAPHS  a folder with image, alpha, trimap1 and trimap2: measured with, never trained on
@@ -19,7 +19,7 @@ home() { mkdir -p "$out" && cp -r "$run"/. "$out"/; }
 trap home EXIT # whatever happens, what was saved comes home
 
 # a run that hangs leaves time for the rest
-timeout -k 10 $((seconds + 60)) python3 -m fbamatte.cli.train "$recipe" -o "$run" --device cuda:0 --seconds "$seconds" \
+timeout -k 10 $((seconds + 60)) python3 -m fbamatte.cli.train "$recipe" ${DATA:+--data "$DATA"} -o "$run" --device cuda:0 --seconds "$seconds" \
     --log-every 50 --sheet-every 2000 --save-every 1000 --judge "$photographs" --judge-every 1000 || failed=1
 home
 timeout -k 5 60 python3 benchmarks/training_card.py "$recipe" "$run" "$photographs" --device cuda:0 || failed=1

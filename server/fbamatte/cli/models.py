@@ -74,9 +74,12 @@ def _verify(options: argparse.Namespace) -> int:
 
     info = registry.describe(options.name)
     if info.sha256:
+        from fbamatte.models.card import recognises_refinement
         from fbamatte.models.checkpoint import load_checkpoint
+        from fbamatte.models.refinement import load
 
-        load_checkpoint(registry.path_of(options.name))
+        path = registry.path_of(options.name)
+        load(path) if recognises_refinement(path) else load_checkpoint(path)
     if options.json:
         print(json.dumps({**_row(info), "verified": True}, ensure_ascii=False, indent=2))
         return 0

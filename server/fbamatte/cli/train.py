@@ -18,14 +18,18 @@ if TYPE_CHECKING:
     from fbamatte.training.recipe import Recipe
 
 
+MADE = ("procedural", "pool")
+"""Data that this project makes."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """Flags of the verb."""
 
     recipe: str = positional("a recipe's name or a .toml file; 'list' shows those that come with the program")
-    data: str = option("", "folder with fg, alpha and bg, for recipes that train on folders", metavar="ROOT")
+    data: str = option("", "folder with fg, alpha and bg, or a pool, for recipes that train on them", metavar="ROOT")
     cache: str = option("", "where extended foregrounds are kept (default: .fbamatte in ROOT)", metavar="FOLDER")
-    prepare: bool = option(False, "extend the foregrounds, then stop")
+    prepare: bool = option(False, "extend the foregrounds, or make the pool (--steps objects), then stop")
     output: str = option("", "the run's folder (default: runs/RECIPE); a run in it goes on", flags=("-o", "--output"))
     encoder: str = option("", "a ResNet-50's ImageNet weights (.pth) to start the encoder from", metavar="FILE")
     device: str = option("auto", "auto, cpu, cuda:N or mps", metavar="DEVICE")
@@ -81,8 +85,8 @@ def run(arguments: argparse.Namespace) -> int:
         judge = _judge(settings, recipe, device) if settings.judge and group.first else None
         result = train(recipe, _source(settings, recipe, device, group), plan, device, judge, group)
         if group.first:
-            licence = settings.licence or ("MIT" if recipe.data == "procedural" else "unknown: that of its data")
-            commercial = settings.commercial or recipe.data == "procedural"
+            licence = settings.licence or ("MIT" if recipe.data in MADE else "unknown: that of its data")
+            commercial = settings.commercial or recipe.data in MADE
             path = export(result, recipe, folder / f"{recipe.name}.safetensors", licence=licence, commercial=commercial)
             print(f"{path}: {result.step} of {result.steps} steps")
     finally:
@@ -112,6 +116,12 @@ def _prepare(settings: Settings, recipe: Recipe) -> int:
     from fbamatte.training.extension import prepare
     from fbamatte.training.folders import scan
 
+    if recipe.data == "pool":
+        from fbamatte.training import pool
+
+        made = pool.fill(_root(settings, recipe), recipe.seed, range(settings.steps or pool.OBJECTS))
+        print(f"{made} pictures made")
+        return 0
     if recipe.extend == "none" or recipe.data != "folders":
         print(f"recipe {recipe.name} needs nothing prepared")
         return 0
@@ -127,6 +137,10 @@ def _source(settings: Settings, recipe: Recipe, device: torch.device, group: Gro
         from fbamatte.training.generator import ProceduralSource
 
         return ProceduralSource(recipe, device, rank=group.rank, world=group.world)
+    if recipe.data == "pool":
+        from fbamatte.training.pool import PoolSource
+
+        return PoolSource(recipe, _root(settings, recipe))
     from fbamatte.training.folders import scan
     from fbamatte.training.samples import FolderSource
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +16,9 @@ from fbamatte.models.config import NetworkConfig, config_from_dict
 
 KEY = "fbamatte"
 """The metadata entry, JSON."""
+
+REFINEMENT_KEY = "fbamatte_refinement"
+"""The entry of a refining network, JSON: its width, evidence and `ModelInfo`."""
 
 NON_COMMERCIAL = "non-commercial use only (trained on the Adobe Deep Image Matting data)"
 
@@ -68,6 +70,50 @@ class Card:
         )
 
 
+def describe_file(path: str | Path, name: str = "") -> ModelInfo:
+    """Return what a ``.safetensors`` of either kind says about itself, under the name that the user knows.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no model of ours.
+    """
+    if not recognises_refinement(path):
+        return read_card(path).info(name)
+    about = read_refinement(path)
+    return replace(about, name=name or about.name)
+
+
+def recognises_refinement(path: str | Path) -> bool:
+    """Return whether a ``.safetensors`` holds a refining network."""
+    try:
+        return REFINEMENT_KEY in _metadata(path)
+    except CheckpointError:
+        return False
+
+
+def read_refinement(path: str | Path) -> ModelInfo:
+    """Return what a refining network's file says about it, the weights left alone.
+
+    Raises
+    ------
+    CheckpointError
+        If it is no such file.
+    """
+    try:
+        return ModelInfo(**json.loads(_metadata(path)[REFINEMENT_KEY])["info"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a refinement network: {error}") from error
+
+
+def _metadata(path: str | Path) -> dict[str, str]:
+    try:
+        with safetensors.safe_open(str(path), framework="numpy") as file:
+            return dict(file.metadata() or {})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a readable checkpoint: {error}") from error
+
+
 def read_card(path: str | Path) -> Card:
     """Return what a ``.safetensors`` says about itself, its weights left alone.
 
@@ -76,14 +122,7 @@ def read_card(path: str | Path) -> Card:
     CheckpointError
         If it is no checkpoint of ours.
     """
-    try:
-        with safetensors.safe_open(str(path), framework="numpy") as file:
-            return _from_metadata(file.metadata() or {}, path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint: {error}") from error
-
-
-def _from_metadata(metadata: Mapping[str, str], path: str | Path) -> Card:
+    metadata = _metadata(path)
     if KEY not in metadata:
         raise CheckpointError(f"{path}: says nothing about its network; `fbamatte models import` a .pth instead")
     try:

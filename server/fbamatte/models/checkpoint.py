@@ -102,15 +102,23 @@ def import_checkpoint(path: str | Path, target_dir: str | Path, *, name: str = "
     OutputError
         If the folder cannot be written to.
     """
-    checkpoint = read_checkpoint(path)
-    build_network(checkpoint, path)
+    refining = Path(path).suffix == SUFFIX and card.recognises_refinement(path)
+    checkpoint = None if refining else read_checkpoint(path)
+    if checkpoint:
+        build_network(checkpoint, path)
     name = name or Path(path).stem.lower().replace(" ", "-")
     if not _NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot be a model's name; use letters, digits, '-', '_' and '.'")
-    if name in registry.BUILT_IN:
-        raise UsageError(f"{name!r} is built in; give the model another name with --name")
+    if name in registry.reserved():
+        raise UsageError(f"{name!r} comes with the program; give the model another name with --name")
     target = Path(target_dir) / f"{name}{SUFFIX}"
-    write_checkpoint(Checkpoint(checkpoint.state, replace(checkpoint.card, name=name)), target)
+    if checkpoint:
+        write_checkpoint(Checkpoint(checkpoint.state, replace(checkpoint.card, name=name)), target)
+    else:
+        from fbamatte.models.refinement import load  # noqa: PLC0415 - which needs what is here
+
+        load(path)
+        write_file(target, Path(path).read_bytes())
     return target
 
 
@@ -147,8 +155,17 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | Path) -> None:
     OutputError
         If it cannot be written.
     """
-    path = Path(path)
-    data = safetensors.torch.save(checkpoint.state, checkpoint.card.as_metadata())
+    write_file(Path(path), safetensors.torch.save(checkpoint.state, checkpoint.card.as_metadata()))
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a model's file; it appears under its name only when complete.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

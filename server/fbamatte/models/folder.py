@@ -1,4 +1,4 @@
-"""The folder of imported models."""
+"""The folders of models: those that come with the package, and those that were imported."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ import sys
 from pathlib import Path
 
 SUFFIX = ".safetensors"
+
+SHIPPED = Path(__file__).with_name("shipped")
+"""Files of the package itself, each with its card inside and beside it."""
 
 
 def models_folder() -> Path:
@@ -17,9 +20,17 @@ def models_folder() -> Path:
     return _user_data() / "fbamatte" / "models"
 
 
+def shipped() -> dict[str, Path]:
+    """Return the models that come with the package by name."""
+    return _files(SHIPPED)
+
+
 def installed() -> dict[str, Path]:
     """Return the imported models by name, in order of their names."""
-    folder = models_folder()
+    return _files(models_folder())
+
+
+def _files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if not path.name.startswith(".")}

@@ -1,7 +1,8 @@
 """The estimators by name. A new one is one module and one line here.
 
 A module of the registry has ``INFO`` (a `ModelInfo`) and ``create(device, precision) -> Estimator``.
-Checkpoints imported into the models folder are found by their file's name, any other by its path.
+Checkpoints that come with the package and those imported into the models folder are found by their file's name,
+any other by its path.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from typing import cast
 
 from fbamatte.errors import ModelNotFoundError
 from fbamatte.models.base import Estimator, ModelInfo
-from fbamatte.models.card import read_card
-from fbamatte.models.folder import SUFFIX, installed
+from fbamatte.models.card import describe_file, recognises_refinement
+from fbamatte.models.folder import SUFFIX, installed, shipped
 
 DEFAULT = "closed-form"
 
@@ -25,8 +26,13 @@ _CHECKPOINTS = (SUFFIX, ".pth", ".pt")
 
 
 def names() -> list[str]:
-    """Return the names that `load` takes: the built-in ones, then the imported ones."""
-    return [*BUILT_IN, *(name for name in installed() if name not in BUILT_IN)]
+    """Return the names that `load` takes: the built-in ones, those that are shipped, then the imported ones."""
+    return list(dict.fromkeys((*BUILT_IN, *shipped(), *installed())))
+
+
+def reserved() -> frozenset[str]:
+    """Return the names that no imported model can take."""
+    return frozenset((*BUILT_IN, *shipped()))
 
 
 def describe(name_or_path: str | Path) -> ModelInfo:
@@ -44,7 +50,7 @@ def describe(name_or_path: str | Path) -> ModelInfo:
         return cast("ModelInfo", import_module(BUILT_IN[name]).INFO)
     path, known_as = _checkpoint(name)
     if path.suffix == SUFFIX:
-        return read_card(path).info(known_as)
+        return describe_file(path, known_as)
     from fbamatte.models.checkpoint import read_checkpoint  # brings torch
 
     return read_checkpoint(path).card.info(known_as)
@@ -79,6 +85,10 @@ def load(name_or_path: str | Path, device: str = "auto", precision: str = "auto"
     if name in BUILT_IN:
         return cast("Estimator", import_module(BUILT_IN[name]).create(device, precision))
     path, known_as = _checkpoint(name)
+    if path.suffix == SUFFIX and recognises_refinement(path):
+        from fbamatte.models.refinement import RefinementEstimator  # brings torch
+
+        return RefinementEstimator(path, device, precision, name=known_as)
     from fbamatte.models.fba import create_from  # brings torch
 
     return create_from(path, device, precision, name=known_as)
@@ -97,7 +107,7 @@ def path_of(name_or_path: str | Path) -> Path:
 
 def _checkpoint(name: str) -> tuple[Path, str]:
     """Return the file of a model and what to call it."""
-    models = installed()
+    models = {**installed(), **shipped()}
     if name in models:
         return models[name], name
     path = Path(name).expanduser()

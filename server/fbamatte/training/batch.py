@@ -25,6 +25,8 @@ class Batch:
         What to call each picture in a message: enough to draw it again.
     prior : Tensor, shape (N, 7, H, W), optional
         Closed-form alpha, F and B, where they are known already.
+    evidence : Tensor, shape (N, PLANES or SEEN, H, W), optional
+        Of `fbamatte.models.evidence.planes` or `fbamatte.models.refinement.look`, where it has been gathered already.
     """
 
     image: Tensor
@@ -34,6 +36,7 @@ class Batch:
     trimap: Tensor
     names: tuple[str, ...]
     prior: Tensor | None = None
+    evidence: Tensor | None = None
 
     @property
     def unknown(self) -> Tensor:
@@ -54,8 +57,8 @@ class Batch:
         """Return the same on a device."""
         planes = (self.image, self.alpha, self.foreground, self.background, self.trimap)
         image, alpha, foreground, background, trimap = (x.to(device, non_blocking=True) for x in planes)
-        prior = None if self.prior is None else self.prior.to(device, non_blocking=True)
-        return Batch(image, alpha, foreground, background, trimap, self.names, prior)
+        prior, evidence = (None if x is None else x.to(device, non_blocking=True) for x in (self.prior, self.evidence))
+        return Batch(image, alpha, foreground, background, trimap, self.names, prior, evidence)
 
 
 class Source(Protocol):

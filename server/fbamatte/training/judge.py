@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from fbamatte.training.folders import Array, read_alpha, read_colors
 from fbamatte.training.recipe import Recipe
 from fbamatte.training.records import Row
 from fbamatte.training.solver import closed_form
-from fbamatte.training.students import estimate
+from fbamatte.training.students import estimate, gather
 
 TRIMAPS = ("trimap1", "trimap2")
 
@@ -39,7 +39,7 @@ def read_photograph(folder: Path, kind: str, name: str, *, prior: bool, device: 
     Parameters
     ----------
     prior : bool
-        Whether closed-form matting is solved for it, once: exactly where numba is installed, else on the device.
+        Whether closed-form matting is solved for it and the evidence gathered, once.
     """
     image, truth = read_colors(folder / "image" / name), read_alpha(folder / "alpha" / name)
     drawn = read_alpha(folder / kind / name)
@@ -47,9 +47,12 @@ def read_photograph(folder: Path, kind: str, name: str, *, prior: bool, device: 
     picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
     known = torch.from_numpy(trimap)[None, None]
     place = torch.device("cpu") if find_spec("numba") else device
-    start = closed_form(picture.to(place), known.to(place)).cpu() if prior else None
     nothing = torch.zeros_like(picture)
-    return Photograph(name, Batch(picture, nothing[:, :1], nothing, nothing, known, (name,), start), trimap, truth)
+    batch = Batch(picture, nothing[:, :1], nothing, nothing, known, (name,))
+    if prior:
+        batch = replace(batch, prior=closed_form(picture.to(place), known.to(place)).cpu())
+        batch = replace(batch, evidence=gather(batch))
+    return Photograph(name, batch, trimap, truth)
 
 
 @torch.inference_mode()

@@ -20,6 +20,9 @@ LEVELS = 5
 """Of the Laplacian pyramid; level s (1 the finest) weighs 2^(s−1)."""
 
 ALPHA_TERMS = ("alpha_l1", "alpha_comp", "alpha_lap", "alpha_grad")
+OTHER_TERMS = ("alpha_l2",)
+"""Not of the paper."""
+
 COLOR_TERMS = ("fb_l1", "fb_lap", "fb_comp", "fb_excl")
 
 EQUATION_2 = {**dict.fromkeys(ALPHA_TERMS, 1.0), **dict.fromkeys(COLOR_TERMS, 0.25)}
@@ -52,6 +55,7 @@ def alpha_losses(
     recomposed = composite(foreground, estimate, background, display_light=display_light)
     return {
         "alpha_l1": (estimate - alpha).abs().sum() / area,
+        "alpha_l2": (estimate - alpha).square().sum() / area,
         "alpha_comp": ((recomposed - image).abs() * region).sum() / area,
         "alpha_lap": laplacian_distance(estimate, alpha) / area,
         "alpha_grad": gradient_distance(estimate, alpha) / area,

@@ -14,7 +14,7 @@ from typing import Any
 
 from fbamatte.errors import CheckpointError, UsageError
 from fbamatte.models.config import NetworkConfig
-from fbamatte.training.losses import ALPHA_TERMS, COLOR_TERMS
+from fbamatte.training.losses import ALPHA_TERMS, COLOR_TERMS, OTHER_TERMS
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -77,7 +77,8 @@ class Recipe:
     bad_data : str
         ``refuse`` or ``skip``, with a count.
     data : str
-        ``folders`` (fg, alpha, bg under --data) or ``procedural``.
+        ``folders`` (fg, alpha, bg under --data), ``procedural``: drawn on the device, or ``pool``: made ahead with
+        their closed-form solution into --data.
     pool, fresh : int
         Made pictures that are kept, to be mixed with each other's backgrounds, and how many new ones each step
         brings; 0: every picture is drawn anew and seen once.
@@ -136,12 +137,12 @@ class Recipe:
             "architecture": ARCHITECTURES, "light": LIGHTS, "alpha_region": ("unknown", "whole"),
             "color_region": ("unknown", "whole"), "precision": ("fp32", "bf16"), "schedule": ("step", "cosine"),
             "extend": ("levin", "multilevel", "none"), "bad_data": ("refuse", "skip"),
-            "data": ("folders", "procedural"),
+            "data": ("folders", "procedural", "pool"),
         }  # fmt: skip
         for key, values in known.items():
             if getattr(self, key) not in values:
                 raise UsageError(f"recipe {self.name}: {key} is {getattr(self, key)!r}; known: {', '.join(values)}")
-        for key, values in (("alpha_terms", ALPHA_TERMS), ("color_terms", COLOR_TERMS)):
+        for key, values in (("alpha_terms", (*ALPHA_TERMS, *OTHER_TERMS)), ("color_terms", COLOR_TERMS)):
             for term in getattr(self, key):
                 if term not in values:
                     raise UsageError(f"recipe {self.name}: no loss called {term!r}; known: {', '.join(values)}")

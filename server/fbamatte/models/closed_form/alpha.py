@@ -32,7 +32,9 @@ TOLERANCE = 1e-6
 """Relative residual at which refinement stops."""
 
 
-def closed_form_alpha(image: Array, trimap: Array, *, max_unknowns: int = MAX_UNKNOWNS) -> Array:
+def closed_form_alpha(
+    image: Array, trimap: Array, *, max_unknowns: int = MAX_UNKNOWNS, near: Array | None = None, trust: float = 0.0
+) -> Array:
     """Return alpha by the matting Laplacian, known pixels as boundary values.
 
     Parameters
@@ -44,6 +46,10 @@ def closed_form_alpha(image: Array, trimap: Array, *, max_unknowns: int = MAX_UN
     max_unknowns : int
         Above this the region is solved in overlapping blocks whose outer values come from a solve at
         half the size: an approximation that the log mentions.
+    near : ndarray, shape (H, W), float32, optional
+        An estimate of alpha from elsewhere, to stay near to.
+    trust : float
+        The weight of that, above 0, against the matting Laplacian, whose rows have about 1 on their diagonals.
 
     Returns
     -------
@@ -58,23 +64,27 @@ def closed_form_alpha(image: Array, trimap: Array, *, max_unknowns: int = MAX_UN
     height, width = trimap.shape
     if min(height, width) < 3:  # no 3×3 window fits: repeat the edge until one does
         pad = ((0, max(3 - height, 0)), (0, max(3 - width, 0)))
-        padded = closed_form_alpha(np.pad(image, (*pad, (0, 0)), "edge"), np.pad(trimap, pad, "edge"))
+        wider = None if near is None else np.pad(near, pad, "edge")
+        padded = closed_form_alpha(
+            np.pad(image, (*pad, (0, 0)), "edge"), np.pad(trimap, pad, "edge"), near=wider, trust=trust
+        )
         return padded[:height, :width]
     unknown = (trimap > 0) & (trimap < 1)
     alpha: Array = (trimap >= 1).astype(np.float32)
     if unknown.any():
         if np.count_nonzero(unknown) <= max_unknowns:
-            alpha[unknown] = _solve_region(image, unknown, alpha)
+            alpha[unknown] = _solve_region(image, unknown, alpha, near, trust)
         else:
-            _solve_in_blocks(image, trimap, unknown, alpha, max_unknowns)
+            _solve_in_blocks(image, trimap, unknown, alpha, max_unknowns, near, trust)
     return alpha
 
 
-def _solve_region(image: Array, unknown: Mask, alpha: Array) -> Array:
+def _solve_region(image: Array, unknown: Mask, alpha: Array, near: Array | None, trust: float) -> Array:
     """Return alpha of the unknown pixels, row by row, alpha elsewhere given."""
     part = _bounding_box(unknown, margin=2)
-    for prior in PRIORS:
-        system = laplacian.build(image[part], unknown[part], alpha[part], prior=prior)
+    beside = None if near is None else near[part]
+    for prior in PRIORS if near is None else (trust,):
+        system = laplacian.build(image[part], unknown[part], alpha[part], prior=prior, near=beside)
         try:
             factor = factorise(system, dissect(system.index))
         except NotDefiniteError:
@@ -106,19 +116,27 @@ def _bounding_box(mask: Mask, margin: int) -> tuple[slice, slice]:
     )
 
 
-def _solve_in_blocks(image: Array, trimap: Array, unknown: Mask, alpha: Array, max_unknowns: int) -> None:
+def _solve_in_blocks(
+    image: Array, trimap: Array, unknown: Mask, alpha: Array, max_unknowns: int, near: Array | None, trust: float
+) -> None:
     """Fill alpha from a half-size solve, then solve each block again with that around it."""
     log.info("closed-form: %d unknowns, solved in blocks of %d pixels", np.count_nonzero(unknown), BLOCK)
-    coarse = closed_form_alpha(_halved_image(image), _halved_trimap(trimap), max_unknowns=max_unknowns)
+    coarse = closed_form_alpha(
+        _halved_image(image), _halved_trimap(trimap), max_unknowns=max_unknowns,
+        near=None if near is None else _halved_image(near[..., None])[..., 0], trust=trust,
+    )  # fmt: skip
     alpha[unknown] = _doubled(coarse, alpha.shape)[unknown]
     outside = alpha.copy()
     for top in range(0, alpha.shape[0], BLOCK):
         for left in range(0, alpha.shape[1], BLOCK):
-            _solve_block(image, unknown, outside, alpha, top, left)
+            _solve_block(image, unknown, outside, alpha, (top, left), near, trust)
 
 
-def _solve_block(image: Array, unknown: Mask, outside: Array, alpha: Array, top: int, left: int) -> None:
+def _solve_block(
+    image: Array, unknown: Mask, outside: Array, alpha: Array, corner: tuple[int, int], near: Array | None, trust: float
+) -> None:
     """Write one block of alpha; its solve reaches `OVERLAP` further, and is held to ``outside`` there."""
+    top, left = corner
     core = (slice(top, top + BLOCK), slice(left, left + BLOCK))
     if not unknown[core].any():
         return
@@ -130,7 +148,7 @@ def _solve_block(image: Array, unknown: Mask, outside: Array, alpha: Array, top:
         beyond = (places < at - OVERLAP) | (places >= at + BLOCK + OVERLAP)
         inside &= ~(beyond[:, None] if axis == 0 else beyond)
     solved = outside[view].copy()
-    solved[inside] = _solve_region(image[view], inside, solved)
+    solved[inside] = _solve_region(image[view], inside, solved, None if near is None else near[view], trust)
     y, x = top - view[0].start, left - view[1].start
     alpha[core] = solved[y : y + BLOCK, x : x + BLOCK]
 

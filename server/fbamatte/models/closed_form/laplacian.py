@@ -56,7 +56,7 @@ class System:
         return out
 
 
-def build(image: Array, unknown: NDArray[np.bool_], alpha: Array, *, prior: float) -> System:
+def build(image: Array, unknown: NDArray[np.bool_], alpha: Array, *, prior: float, near: Array | None = None) -> System:
     """Return the system whose solution is alpha in the unknown pixels.
 
     Parameters
@@ -67,8 +67,10 @@ def build(image: Array, unknown: NDArray[np.bool_], alpha: Array, *, prior: floa
     alpha : ndarray, shape (H, W), float32
         Read at known pixels only; need not be 0 or 1.
     prior : float
-        Weight of a pull towards 0.5. Keeps the system definite where an unknown region touches
-        nothing known; far too weak to be seen elsewhere.
+        Weight of a pull towards 0.5, or towards ``near``. Keeps the system definite where an unknown region
+        touches nothing known; unless ``near`` is given, far too weak to be seen elsewhere.
+    near : ndarray, shape (H, W), float32, optional
+        An estimate of alpha.
     """
     height, width = unknown.shape
     index = np.full((height + 2 * BORDER, width + 2 * BORDER), -1, np.int32)
@@ -76,7 +78,7 @@ def build(image: Array, unknown: NDArray[np.bool_], alpha: Array, *, prior: floa
     index[ys, xs] = np.arange(len(ys), dtype=np.int32)
     values = np.zeros((len(ys), 25))
     values[:, _CENTRE] = prior
-    rhs = np.full(len(ys), 0.5 * prior)
+    rhs = np.full(len(ys), 0.5 * prior) if near is None else prior * near[unknown].astype(np.float64)
     _accumulate(np.ascontiguousarray(image), index, np.ascontiguousarray(alpha), EPSILON, values, rhs)
     return System(index, ys, xs, values, rhs)
 

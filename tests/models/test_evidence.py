@@ -1,0 +1,71 @@
+"""Evidence beside closed-form alpha: what it says of pictures whose truth is known."""
+
+import numpy as np
+import pytest
+
+from fbamatte.models import evidence
+from fbamatte.models.sampling import best_pairs
+
+F, B = np.array((0.8, 0.5, 0.2)), np.array((0.1, 0.3, 0.6))
+
+
+@pytest.fixture
+def ramp():
+    """A mixture of two colours from background at the left to foreground at the right."""
+    alpha = np.clip((np.mgrid[:24, :48][1] - 12) / 24, 0, 1).astype(np.float32)
+    image = (alpha[..., None] * F + (1 - alpha[..., None]) * B).astype(np.float32)
+    trimap = np.where(alpha <= 0, 0, np.where(alpha >= 1, 1, 0.5)).astype(np.float32)
+    return image, trimap, alpha
+
+
+def distances(trimap):
+    from scipy import ndimage
+
+    return (ndimage.distance_transform_edt(trimap != v).astype(np.float32) for v in (0, 1))
+
+
+def test_pairs_of_two_colours_give_the_truth(ramp):
+    image, trimap, alpha = ramp
+    found, error, contrast = best_pairs(image, trimap, *distances(trimap))
+    np.testing.assert_allclose(found, alpha, atol=1e-4)
+    unknown = trimap == 0.5
+    assert error[unknown].max() < 1e-4
+    np.testing.assert_allclose(contrast[unknown], np.linalg.norm(F - B), atol=1e-4)
+
+
+def test_a_hole_that_nothing_known_touches_is_found_by_its_colour(ramp):
+    """What closed-form matting cannot know: the hole is surrounded by foreground alone."""
+    image, trimap, _ = (x.copy() for x in ramp)
+    trimap[8:16, 38:46], image[10:14, 40:44] = 0.5, B
+    found, *_ = best_pairs(image, trimap, *distances(trimap))
+    assert found[10:14, 40:44].max() < 0.01
+    assert found[8:10, 38:46].min() > 0.99
+
+
+def test_the_same_picture_gives_the_same_pairs(ramp):
+    image, trimap, _ = ramp
+    noisy = (image + np.random.default_rng(0).normal(0, 0.05, image.shape)).astype(np.float32)
+    first, second = (best_pairs(noisy, trimap, *distances(trimap))[0] for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+
+
+def test_planes_have_names_and_bounds(ramp):
+    image, trimap, alpha = ramp
+    flat = [np.broadcast_to(c, image.shape).astype(np.float32) for c in (F, B)]
+    planes = evidence.planes(image, trimap, alpha, *flat)
+    assert planes.shape == (evidence.PLANES, *trimap.shape)
+    assert np.abs(planes).max() <= 3
+    plane = dict(zip(evidence.NAMES, planes))
+    np.testing.assert_allclose(plane["sampled alpha, fitted"], alpha, atol=0.01)
+    assert plane["closed-form residual"].max() < 1e-4
+    assert (plane["foreground's colour, fine"][:, :8] < 0.1).all()
+    assert (plane["foreground's colour, fine"][:, -8:] > 0.9).all()
+
+
+@pytest.mark.parametrize("known", [0.0, 0.5, 1.0])
+def test_with_one_side_unknown_there_are_no_pairs(ramp, known):
+    image, trimap, alpha = ramp
+    trimap = np.full_like(trimap, known)
+    planes = evidence.planes(image, trimap, alpha, image, image)
+    assert np.isfinite(planes).all()
+    assert (planes[evidence.NAMES.index("sampled alpha")] == known).all()
