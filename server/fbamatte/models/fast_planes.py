@@ -61,7 +61,7 @@ def _encoding(nearness: Tensor) -> Tensor:
     for k, sigma in enumerate(ENCODING_SIGMAS):
         torch.mul(nearness, -0.5 / (sigma * ENCODING_CROP) ** 2, out=out[:, :, k])
     if out.device.type == "cpu":
-        # torch's own is MKL's, which on a thread's first call now and then computes with half the digits: 1e-4 off
+        # torch's own, MKL's by the look of it, is now and then 1e-4 off on a process's first call with two threads
         np.exp(out.numpy(), out=out.numpy())
     else:
         out.exp_()
