@@ -47,7 +47,7 @@ def test_json_after_the_action_too(narrow_file, capsys):
     assert main(["models", "verify", "narrow", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verified"] is True
     assert main(["models", "list", "--json"]) == 0
-    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["closed-form", "narrow"]
+    assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["closed-form", "refined", "narrow"]
 
 
 def test_verify_reads_every_byte(narrow_file, folder, capsys):

@@ -188,3 +188,13 @@ def test_windows_are_means_as_scipys():
             plane = ndimage.uniform_filter(evidence[0, NAMES.index(name)].numpy(), 2 * radius + 1, mode="nearest")
             at = PLANES + n * len(refinement.AVERAGED) + k
             np.testing.assert_allclose(seen[at], plane, atol=1e-5)
+
+
+def test_the_shipped_model_is_free_and_better_than_closed_form_on_what_it_never_saw():
+    truth, info = bundled_picture.make(), registry.describe("refined")
+    assert info.commercial
+    assert main(["models", "verify", "refined"]) == 0
+    unknown = (truth.trimap > 0) & (truth.trimap < 1)
+    ours, plain = (registry.load(m, "cpu").estimate(truth.image, truth.trimap) for m in ("refined", "closed-form"))
+    error, before = (np.square(e.alpha - truth.alpha)[unknown].mean() for e in (ours, plain))
+    assert error < before

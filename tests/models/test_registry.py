@@ -60,7 +60,7 @@ def test_every_estimator_keeps_the_protocol(name):
 
 def test_an_imported_model_is_found_by_name_path_and_in_the_list(narrow_file, folder):
     path = import_checkpoint(narrow_file, folder)
-    assert registry.names() == ["closed-form", "narrow"]
+    assert registry.names() == ["closed-form", "refined", "narrow"]
     assert registry.describe("narrow") == registry.describe(path)
     assert registry.describe(narrow_file).sha256 == registry.describe("narrow").sha256
     assert registry.path_of("narrow") == path
@@ -148,7 +148,7 @@ def test_a_device_or_precision_that_is_not_to_be_had_is_refused(narrow_file, nam
 def test_a_broken_file_in_the_folder_is_named_when_asked_for(folder):
     folder.mkdir()
     (folder / "broken.safetensors").write_bytes(b"no")
-    assert registry.names() == ["closed-form", "broken"]
+    assert registry.names() == ["closed-form", "refined", "broken"]
     with pytest.raises(CheckpointError, match=r"broken\.safetensors"):
         registry.describe("broken")
 

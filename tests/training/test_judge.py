@@ -13,6 +13,7 @@ from PIL import Image
 from fbamatte.errors import CheckpointError, UsageError
 from fbamatte.evaluation.metrics import mse, sad
 from fbamatte.models import refinement
+from fbamatte.models.card import read_refinement, recognises_refinement
 from fbamatte.models.closed_form import ClosedForm
 from fbamatte.training.export import export
 from fbamatte.training.judge import photographs_judge
@@ -77,10 +78,10 @@ def test_a_trained_refinement_is_an_estimator(tmp_path, one_batch, quiet):
     result = train(recipe, source, quiet(tmp_path, stop_after=3), CPU)
     path = export(result, recipe, tmp_path / "refine.safetensors", licence="MIT", commercial=True)
     estimator = refinement.RefinementEstimator(path, device="cpu")
-    assert refinement.recognises(path)
-    assert refinement.info_of(path) == estimator.info
-    assert not refinement.recognises(Path(__file__))
-    with pytest.raises(CheckpointError, match=r"test_judge\.py: not a refinement network"):
+    assert recognises_refinement(path)
+    assert read_refinement(path) == estimator.info
+    assert not recognises_refinement(__file__)
+    with pytest.raises(CheckpointError, match=r"test_judge\.py"):
         refinement.load(__file__)
     image = source.only.image[0].permute(1, 2, 0).numpy()
     trimap = source.only.trimap[0, 0].numpy()

@@ -32,7 +32,7 @@ def export(result: Result, recipe: Recipe, path: Path, *, licence: str, commerci
         "sha256": weights_digest(state), "parameters": count, "light": recipe.light,
     }  # fmt: skip
     if recipe.architecture == "refine":
-        info = ModelInfo(**about, description=f"Residuals on closed-form matting. {source}")
+        info = ModelInfo(**about, description=f"Chooses between closed-form and sampled alpha. {source}")
         refinement.save(cast("refinement.RefinementNetwork", result.network), path, asdict(info), state)
         return path
     described = f"The paper's network, trained from a recipe on {recipe.data} data."
