@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from fbamatte.compositing.encoding import ENCODING_CROP, ENCODING_SIGMAS
 from fbamatte.compositing.jit import kernel
 from fbamatte.errors import TrimapError, UsageError
 
@@ -16,10 +17,6 @@ UNKNOWN = np.float32(0.5)
 
 # A roto value this near to 0 or 1 is the drawing engine's rounding, not softness.
 ROTO_ROUNDING = 1e-4
-
-# Gaussian widths of the encoding as fractions of the published training crop of 320 pixels.
-ENCODING_CROP = 320
-ENCODING_SIGMAS = (0.02, 0.08, 0.16)
 
 
 def from_roto(roto: Plane, inside: float, outside: float) -> Plane:

@@ -13,7 +13,7 @@ import torch
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from fbamatte.compositing.trimap import ENCODING_CROP, ENCODING_SIGMAS
+from fbamatte.compositing.encoding import ENCODING_CROP, ENCODING_SIGMAS
 
 log = logging.getLogger(__name__)
 

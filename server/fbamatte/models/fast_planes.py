@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fbamatte.compositing.trimap import ENCODING_CROP, ENCODING_SIGMAS
+from fbamatte.compositing.encoding import ENCODING_CROP, ENCODING_SIGMAS
 from fbamatte.models.network import STRIDE, normalise
 
 

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from fbamatte.compositing.trimap import ENCODING_CROP, ENCODING_SIGMAS
+from fbamatte.compositing.encoding import ENCODING_CROP, ENCODING_SIGMAS
 
 FAR = 1e10
 """Squared distance to an empty mask."""
