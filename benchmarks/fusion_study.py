@@ -44,7 +44,7 @@ ALPHA_VARIANCES = (0.1, 1.0, 10.0)
 PRIORS = (0.03, 0.1, 0.3, 1.0)
 RATIOS = (0.5, 1.0, 2.0, 4.0)
 # What the engine does: α moves only where F and B are surely apart, and each layer takes the residual that it may owe.
-DEFAULT = "weighted, ratio 2, weighted exact"
+DEFAULT = "weighted, ratio 4, weighted exact"
 SITUATIONS = ("display", "display of linear", "linear", "linear, α of display")
 # Deviations of α and of display-encoded colour: a good network's, and a poor one's.
 ERRORS = {"small": (0.04, 0.03), "large": (0.12, 0.10)}

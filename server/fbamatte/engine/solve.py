@@ -18,7 +18,7 @@ Mask = NDArray[np.bool_]
 ENCODED_ERROR = 0.05
 """What an encoded colour is taken to be off by (`benchmarks/fusion_study.py`)."""
 
-RATIOS = {"linear": 2.0, "display": 1.0}
+RATIOS = {"linear": 4.0, "display": 1.0}
 """Deviation of encoded colours over that of α, by the light that α was estimated in (`benchmarks/fusion_study.py`)."""
 
 UNHELD = 0.01

@@ -135,10 +135,10 @@ class HostMap:
         self._measured = {}
         return self
 
-    def _moments(self, norm: nn.Module) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[type-arg]
+    def _moments(self, norm: nn.Module) -> tuple[np.ndarray, np.ndarray]:
         """Return each channel's mean and biased variance: its group's over the picture, or the trained ones."""
         if not isinstance(norm, nn.GroupNorm):
-            return norm.running_mean.double().numpy(), norm.running_var.double().numpy()  # type: ignore[operator,union-attr]
+            return norm.running_mean.double().numpy(), norm.running_var.double().numpy()  # type: ignore[operator]
         parts = [self._measured[first] for first in sorted(self._measured)]  # in order: the same sum every time
         counts = np.array([part[0] for part in parts], np.float64)[:, None]
         away, squares = (np.stack([part[2][k] for part in parts]) / counts for k in (0, 1))

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier, Lock
-from typing import Optional
 
 import torch
 
@@ -44,13 +43,13 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 
 def _started(threads: int) -> ThreadPoolExecutor:
     """Return a pool in whose threads torch's own operations stay on one thread."""
-    together: Optional[Barrier] = Barrier(threads + 1)
+    together = Barrier(threads + 1)
     pool = ThreadPoolExecutor(threads, "strips")
 
     def begin() -> None:
         torch.get_num_threads()  # a thread takes over the common number when it first asks: before, not after
         torch.set_num_threads(1)  # OpenMP keeps it for each calling thread
-        together.wait()  # type: ignore[union-attr]
+        together.wait()
 
     begun = [pool.submit(begin) for _ in range(threads)]
     together.wait()
