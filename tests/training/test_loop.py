@@ -127,4 +127,4 @@ def test_bf16_autocast_trains_weights_that_stay_float32(tmp_path, one_batch, qui
     exact = train(replace(recipe, precision="fp32"), one_batch(recipe), quiet(tmp_path / "e", stop_after=4), CPU)
     assert result.losses == pytest.approx(exact.losses, rel=0.05)
     assert result.losses != exact.losses
-    assert {v.dtype for v in result.network.state_dict().values()} == {torch.float32}
+    assert {v.dtype for v in result.network.parameters()} == {torch.float32}

@@ -78,6 +78,7 @@ def test_alpha_terms_are_their_definitions(case):
     flat = error.reshape(-1, *SHAPE[1:])
     expected = {
         "alpha_l1": np.abs(error).sum(),
+        "alpha_l2": np.square(error).sum(),
         "alpha_comp": (np.abs(recomposed - case["image"].numpy()) * region).sum(),
         "alpha_lap": sum(numpy_pyramid_distance(p) for p in flat),
         "alpha_grad": sum(np.abs(g).sum() for p in flat for g in numpy_gradients(p)),

@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from fbamatte.compositing.encoding import ENCODING_CROP, ENCODING_SIGMAS
-from fbamatte.compositing.jit import kernel
 from fbamatte.errors import TrimapError, UsageError
 
 Plane = NDArray[np.float32]
@@ -68,36 +67,11 @@ def _beyond(region: Mask, width: float) -> Mask:
     """
     if width <= 0 or region.all():
         return region
+    from fbamatte.compositing.discs import erode  # noqa: PLC0415  # compiled: not for who only reads settings
+
     far: Mask = np.empty_like(region)
-    _erode(region, width + 0.5, far)
+    erode(region, width + 0.5, far)
     return far
-
-
-@kernel
-def _erode(region: Mask, radius: float, far: Mask) -> None:
-    """Mark the pixels that have nothing outside ``region`` nearer than ``radius``.
-
-    Row by row: how far it is to the next pixel outside along each row, and from that, in every row within the radius,
-    whether it lies inside the disc. A distance transform would find all distances, at several times the cost.
-    """
-    height, width = region.shape
-    reach = int(np.ceil(radius)) - 1  # the last row that is nearer than the radius
-    along = np.empty((height, width), np.int32)
-    for y in range(height):
-        gap = reach + 1
-        for x in range(width):
-            gap = min(gap + 1, reach + 1) if region[y, x] else 0
-            along[y, x] = gap
-        gap = reach + 1
-        for x in range(width - 1, -1, -1):
-            gap = min(gap + 1, reach + 1) if region[y, x] else 0
-            along[y, x] = min(along[y, x], gap)
-    far[:] = True
-    for dy in range(-reach, reach + 1):
-        half = int(np.ceil(np.sqrt(radius * radius - dy * dy))) - 1
-        for y in range(max(0, -dy), min(height, height - dy)):
-            for x in range(width):
-                far[y, x] &= along[y + dy, x] > half
 
 
 def is_known(trimap: Plane) -> Mask:
