@@ -31,7 +31,7 @@ def samples(server):
 
 @pytest.fixture(scope="module")
 def server():
-    models = ("testing-null", "testing-sleep-60", "testing-large-64")
+    models = ("testing-null", "testing-sleep-4", "testing-large-64")
     with serve_in_process(models=models, metrics="127.0.0.1:0", thumbnails=3) as running:
         yield running
 
@@ -57,7 +57,7 @@ def test_stages_outcomes_and_models_are_counted(server):
 def test_queue_and_running_frames_are_shown_while_they_last(server):
     with raw(server.addresses[0]) as stream:
         for number in range(8):
-            stream.send(*messages(frame(number), model="testing-sleep-60"))
+            stream.send(*messages(frame(number), model="testing-sleep-4"))
         wait_until(lambda: samples(server)["fbamatte_running_frames", ("device", "cpu")] == 4)
         found = samples(server)
         assert found["fbamatte_queued_frames", ("device", "cpu"), ("priority", "batch")] >= 2
