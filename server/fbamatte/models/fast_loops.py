@@ -15,7 +15,7 @@ from numba import types
 from numba.extending import overload
 from torch import Tensor
 
-from fbamatte.models.closed_form.jit import kernel
+from fbamatte.compositing.jit import kernel
 
 Features: TypeAlias = np.ndarray[tuple[int, int, int], np.dtype[Any]]
 PerChannel: TypeAlias = np.ndarray[tuple[int], np.dtype[Any]]

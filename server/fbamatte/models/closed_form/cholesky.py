@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]  # ships no types
 
+from fbamatte.compositing.jit import kernel, summing_kernel
 from fbamatte.compositing.strips import workers
 from fbamatte.models import interruption
 from fbamatte.models.closed_form.dense import eliminate
 from fbamatte.models.closed_form.dissection import Front
-from fbamatte.models.closed_form.jit import kernel, summing_kernel
 from fbamatte.models.closed_form.laplacian import Doubles, Ids, System
 
 Singles = NDArray[np.float32]

@@ -13,7 +13,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 
-from fbamatte.models.closed_form.jit import kernel
+from fbamatte.compositing.jit import kernel
 
 Ids = NDArray[np.int32]
 

@@ -14,9 +14,9 @@ from math import ceil, log2
 import numpy as np
 from numpy.typing import NDArray
 
+from fbamatte.compositing.jit import kernel
 from fbamatte.models import interruption
 from fbamatte.models.base import Array, Estimate
-from fbamatte.models.closed_form.jit import kernel
 
 REGULARISATION = np.float32(1e-5)
 GRADIENT_WEIGHT = np.float32(1)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fbamatte.compositing.jit import kernel
 from fbamatte.models.base import Array
-from fbamatte.models.closed_form.jit import kernel
 
 Doubles = NDArray[np.float64]
 Ids = NDArray[np.int32]
