@@ -115,6 +115,20 @@ def test_threads_change_nothing(narrow, kind):
     assert torch.equal(found[0], found[2])
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_picture_finds_every_loop_compiled(narrow, kind):
+    loops = [fast_loops.store, fast_loops.apply, fast_loops.join, fast_loops.put, fast_loops.double]
+    for loop in loops:
+        loop._reset_overloads()  # other tests have called them with types of their own
+    fast_loops.compile_loops.__wrapped__(kind)
+    before = [loop.signatures for loop in loops]
+    assert all(before)
+    planes = Planes(torch.rand(1, 3, 41, 24), torch.zeros(1, 2, 41, 24), torch.full((1, 2, 41, 24), 100.0))
+    with torch.inference_mode():
+        HostRun(FastNetwork(narrow, kind), planes, Strips(20_000, head=20_000)).output()
+    assert [loop.signatures for loop in loops] == before
+
+
 def test_strips_are_computed_on_threads_that_stay_alone_in_theirs():
     before, seen, mode = torch.get_num_threads(), {}, set()
 

@@ -7,6 +7,7 @@ sums of a row are float32, or float64 where the features are.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -138,3 +139,16 @@ def double(x: Features, above: int, first: int, height: int, out: Features) -> N
                 value = near * (near * _wide(p[k]) + far * _wide(q[k]))
                 value += far * (near * _wide(r[k]) + far * _wide(s[k]))
                 target[k] = _narrow(value, target[k])
+
+
+@cache
+def compile_loops(kind: torch.dtype) -> None:
+    """Call every loop once for maps of a type, so that no picture waits for the compiler."""
+    x = array(torch.zeros(1, 8, 2, 2, dtype=kind).contiguous(memory_format=torch.channels_last))
+    scale, sums = np.zeros(8, np.float64 if kind == torch.float64 else np.float32), np.zeros((2, 8))
+    slope = scale.dtype.type(0)
+    store(x, x.copy(), scale, sums)
+    apply(x, scale, scale, slope, x.copy())
+    join(x.copy(), scale, scale, slope, x, scale, scale)
+    put(x, scale, scale, slope, 0, x.copy())
+    double(x, 0, 0, 2, np.zeros((4, 4, 8), x.dtype))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Optional, Protocol, TypeVar
 
@@ -49,12 +51,23 @@ def create_from(path: str | Path, device: str, precision: str, *, name: str = ""
     """Return the estimator of a checkpoint; see `load_checkpoint` and `resolve_device` for the errors."""
     place = resolve_device(device)
     precision, dtype = resolve_precision(precision, place)
-    checkpoint = read_checkpoint(path)
-    info = checkpoint.card.info(name or Path(path).stem)
-    if not info.commercial:
-        show_licence(info.name, info.licence)
-    network = build_network(checkpoint, path).to(place)
-    return NetworkEstimator(network, info, precision, dtype)
+    with ThreadPoolExecutor(1) as beside:
+        compiled = beside.submit(_compile, place, dtype)
+        checkpoint = read_checkpoint(path)
+        info = checkpoint.card.info(name or Path(path).stem)
+        if not info.commercial:
+            show_licence(info.name, info.licence)
+        made = NetworkEstimator(build_network(checkpoint, path).to(place), info, precision, dtype)
+        compiled.result()
+    return made
+
+
+def _compile(place: torch.device, dtype: torch.dtype) -> None:
+    """Compile a CPU's loops: file and compiler wait for different things."""
+    if place.type == "cpu" and find_spec("numba"):
+        from fbamatte.models.fast_loops import compile_loops  # noqa: PLC0415 - a GPU machine may lack numba
+
+        compile_loops(dtype)
 
 
 class Light(Protocol):
