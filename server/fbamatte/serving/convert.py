@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Optional, cast
 
-import llvmlite.binding
-import llvmlite.ir
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from fbamatte.compositing.half import HALF_MAX, from_half, is_native, to_half
 from fbamatte.compositing.jit import kernel
 from fbamatte.rpc.casting import HALF, Convert
 
 Array = NDArray[Any]
 Cast = Callable[[Array, Array], None]
-_LARGEST = np.float32(65504.0)
 # More threads than this wait for memory, not for the processor.
 _THREADS = min(4, os.cpu_count() or 1)
 # Values that are worth a second thread.
@@ -28,44 +24,18 @@ _SHARE = 1 << 20
 _helpers = ThreadPoolExecutor(max(1, _THREADS - 1), "convert")
 
 
-def _is_native() -> bool:
-    """Return whether the processor converts by itself; else LLVM calls a function that numba does not have."""
-    if os.environ.get("NUMBA_CPU_NAME"):
-        return False
-    return platform.machine() in {"arm64", "aarch64"} or bool(llvmlite.binding.get_host_cpu_features().get("f16c"))
-
-
-def _bits_of_half(_typing: Any, _value: Any) -> Any:
-    def emit(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        return builder.bitcast(builder.fptrunc(values[0], llvmlite.ir.HalfType()), llvmlite.ir.IntType(16))
-
-    return types.uint16(types.float32), emit
-
-
-def _half_of_bits(_typing: Any, _bits: Any) -> Any:
-    def emit(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
-        return builder.fpext(builder.bitcast(values[0], llvmlite.ir.HalfType()), llvmlite.ir.FloatType())
-
-    return types.float32(types.uint16), emit
-
-
-# One instruction each: numba knows no half, LLVM does.
-_to_half: Any = intrinsic(_bits_of_half)
-_from_half: Any = intrinsic(_half_of_bits)
-
-
 def _narrow(half: Array, wide: Array) -> None:
     for at in range(half.size):
         value = wide[at]
         # Comparisons with what is no number are false, so it stays.
-        value = _LARGEST if value > _LARGEST else value
-        value = -_LARGEST if value < -_LARGEST else value
-        half[at] = _to_half(value)
+        value = HALF_MAX if value > HALF_MAX else value
+        value = -HALF_MAX if value < -HALF_MAX else value
+        half[at] = to_half(value)
 
 
 def _widen(wide: Array, half: Array) -> None:
     for at in range(wide.size):
-        wide[at] = _from_half(half[at])
+        wide[at] = from_half(half[at])
 
 
 def _compiled(function: Cast, target: Any, source: Any) -> Cast:
@@ -79,7 +49,7 @@ def _compiled(function: Cast, target: Any, source: Any) -> Cast:
 
 
 def _converter() -> Optional[Convert]:
-    if not _is_native():
+    if not is_native():
         return None
     narrow = _compiled(_narrow, types.uint16, types.float32)
     widen = _compiled(_widen, types.float32, types.uint16)
