@@ -20,37 +20,11 @@ BACKGROUND: Final = 2
 CONVERGED: Final = 1e-4  # the residual, relative to the first, beyond which nothing is to be seen
 BORDER: Final = 2  # of status and index, in pixels: as far as a stencil reaches
 
-# What a stencil around (0, 0) can couple it with: itself, six pixels numbered before it, six after, the nearest last.
+# What the differences around (0, 0) can couple it with: itself, six pixels numbered before it, six after, the nearest
+# last.
 _BEFORE: Final = [(-2, 0), (-1, -1), (-1, 1), (-1, 0), (0, -2), (0, -1)]
-NEIGHBOURS: Final = [(0, 0), *_BEFORE, *[(-y, -x) for y, x in _BEFORE]]
+OFFSETS: Final = np.array([(0, 0), *_BEFORE, *[(-y, -x) for y, x in _BEFORE]], np.int64)
 SIX: Final = len(_BEFORE)
-# Order of the difference, how often the bending energy counts it, and its coefficients.
-_DIFFERENCES: Final = [
-    (1, 1, {(0, 0): -1, (0, 1): 1}),
-    (1, 1, {(0, 0): -1, (1, 0): 1}),
-    (2, 1, {(0, -1): 1, (0, 0): -2, (0, 1): 1}),
-    (2, 1, {(-1, 0): 1, (0, 0): -2, (1, 0): 1}),
-    (2, 2, {(0, 0): 1, (0, 1): -1, (1, 0): -1, (1, 1): 1}),
-]
-
-
-def _stencils() -> tuple[Array, Array]:
-    """Every difference in which a pixel takes part.
-
-    Rows of the first table: order − 1, the anchor's offset, the number of points, the points as indices of
-    `NEIGHBOURS`; of the second: each point's coefficient times the pixel's own.
-    """
-    points, factors = [], []
-    for order, count, difference in _DIFFERENCES:
-        for (y, x), own in difference.items():
-            at = [NEIGHBOURS.index((py - y, px - x)) for py, px in difference]
-            points.append([order - 1, -y, -x, len(at), *at, *[0] * (4 - len(at))])
-            factors.append([count * own * c for c in difference.values()] + [0] * (4 - len(at)))
-    return np.array(points, np.int64), np.array(factors, np.float64)
-
-
-OFFSETS: Final = np.array(NEIGHBOURS, np.int64)
-POINTS, FACTORS = _stencils()
 
 
 @kernel
@@ -83,37 +57,44 @@ def _between(half: Array, y: int, x: int, c: int) -> float:
 
 
 @kernel
-def _couple(
-    y: int,
-    x: int,
-    status: Array,
-    stiff_f: Array,
-    stiff_b: Array,
-    bending: float,
-    seen: Array,
-    in_f: Array,
-    in_b: Array,
-) -> None:
-    """Sum, for F and for B, what the differences around a pixel couple it with."""
-    for o in range(13):
-        in_f[o] = in_b[o] = 0
-        seen[o] = status[y + BORDER + OFFSETS[o, 0], x + BORDER + OFFSETS[o, 1]]
-    for s in range(POINTS.shape[0]):
-        order, count, both = POINTS[s, 0], POINTS[s, 3], FOREGROUND | BACKGROUND
-        for k in range(count):
-            both &= seen[POINTS[s, 4 + k]]
-        if both == 0:
-            continue
-        # A stencil's weight is its anchor's, so that the matrix is symmetric.
-        cy = min(max((y + POINTS[s, 1]) >> 1, 0), stiff_f.shape[0] - 1)
-        cx = min(max((x + POINTS[s, 2]) >> 1, 0), stiff_f.shape[1] - 1)
-        scale = bending if order == 1 else 1.0
-        f = scale * stiff_f[cy, cx, order] if both & FOREGROUND else 0.0
-        b = scale * stiff_b[cy, cx, order] if both & BACKGROUND else 0.0
-        for k in range(count):
-            o = POINTS[s, 4 + k]
-            in_f[o] += f * FACTORS[s, k]
-            in_b[o] += b * FACTORS[s, k]
+def _couple(y: int, x: int, status: Array, layer: int, stiff: Array, bending: float, coupled: Array) -> None:
+    """Write what a layer's first and second differences around a pixel couple it with, in the order of `OFFSETS`.
+
+    A difference whose pixels are not all of the layer counts nothing. Its weight is that of one pixel, the upper left
+    of a step or a twist and the middle of a bend, so that the matrix is symmetric. Bends are (1, −2, 1) along x or y;
+    the twist ((1, −1), (−1, 1)) counts twice, as in the bending energy.
+    """
+    top, left = max((y - 1) >> 1, 0), max((x - 1) >> 1, 0)
+    low, right = min((y + 1) >> 1, stiff.shape[0] - 1), min((x + 1) >> 1, stiff.shape[1] - 1)
+    near_y, near_x = y >> 1, x >> 1
+    y, x = y + BORDER, x + BORDER
+    w, e = (status[y, x - 1] & layer) != 0, (status[y, x + 1] & layer) != 0
+    n, s = (status[y - 1, x] & layer) != 0, (status[y + 1, x] & layer) != 0
+    step = np.float64(stiff[near_y, near_x, 0])
+    step_e, step_w = e * step, w * np.float64(stiff[near_y, left, 0])
+    step_s, step_n = s * step, n * np.float64(stiff[top, near_x, 0])
+    here, west, north = (
+        bending * np.float64(stiff[near_y, near_x, 1]),
+        bending * np.float64(stiff[near_y, left, 1]),
+        bending * np.float64(stiff[top, near_x, 1]),
+    )
+    bend_x, bend_y = (w & e) * here, (n & s) * here
+    bend_w = (w & ((status[y, x - 2] & layer) != 0)) * west
+    bend_e = (e & ((status[y, x + 2] & layer) != 0)) * bending * stiff[near_y, right, 1]
+    bend_n = (n & ((status[y - 2, x] & layer) != 0)) * north
+    bend_s = (s & ((status[y + 2, x] & layer) != 0)) * bending * stiff[low, near_x, 1]
+    twist_se = (s & e & ((status[y + 1, x + 1] & layer) != 0)) * 2 * here
+    twist_sw = (s & w & ((status[y + 1, x - 1] & layer) != 0)) * 2 * west
+    twist_ne = (n & e & ((status[y - 1, x + 1] & layer) != 0)) * 2 * north
+    twist_nw = (n & w & ((status[y - 1, x - 1] & layer) != 0)) * 2 * bending * stiff[top, left, 1]
+    coupled[0] = step_e + step_w + step_s + step_n + 4 * (bend_x + bend_y) + bend_w + bend_e + bend_n + bend_s
+    coupled[0] += twist_se + twist_sw + twist_ne + twist_nw
+    coupled[1], coupled[7], coupled[5], coupled[11] = bend_n, bend_s, bend_w, bend_e
+    coupled[2], coupled[3], coupled[8], coupled[9] = twist_nw, twist_ne, twist_se, twist_sw
+    coupled[4] = -(step_n + 2 * (bend_y + bend_n) + twist_ne + twist_nw)
+    coupled[10] = -(step_s + 2 * (bend_y + bend_s) + twist_se + twist_sw)
+    coupled[6] = -(step_w + 2 * (bend_x + bend_w) + twist_nw + twist_sw)
+    coupled[12] = -(step_e + 2 * (bend_x + bend_e) + twist_ne + twist_se)
 
 
 @kernel
@@ -138,11 +119,15 @@ def assemble(
     right: Array,
     start: Array,
 ) -> None:
-    """Write the equations of t = F − B, one row a pixel, and the value to start from."""
-    in_f, in_b, seen = np.empty(13), np.empty(13), np.empty(13, np.int64)
+    """Write the equations of t = F − B, one row a pixel, and the value to start from.
+
+    ``links`` and ``matrix``, shape (2, N, 6), say what couples a pixel with those numbered before it and after it.
+    """
+    in_f, in_b = np.empty(13), np.empty(13)
     for i in range(first, last):
         y, x = rows[i], columns[i]
-        _couple(y, x, status, stiff_f, stiff_b, bending, seen, in_f, in_b)
+        _couple(y, x, status, FOREGROUND, stiff_f, bending, in_f)
+        _couple(y, x, status, BACKGROUND, stiff_b, bending, in_b)
         a = np.float64(alpha[y, x])
         hold_f, hold_b = hold * stiff_f[y >> 1, x >> 1, 0], hold * stiff_b[y >> 1, x >> 1, 0]
         for c in range(3):
@@ -163,8 +148,9 @@ def assemble(
             if o == 0:
                 diagonal[i] = value + (1 - a) ** 2 * hold_f + a**2 * hold_b
             else:
-                links[i, o - 1] = j
-                matrix[i, o - 1] = value
+                half = (o - 1) // SIX
+                links[half, i, o - 1 - SIX * half] = j
+                matrix[half, i, o - 1 - SIX * half] = value
 
 
 @kernel
@@ -180,9 +166,11 @@ def normalise(
     rest: Array,
 ) -> None:
     """Scale the equations so that their diagonal is 1; ``root`` is one over the diagonal's square root."""
+    for half in range(2):
+        for i in range(first, last):
+            for o in range(SIX):
+                scaled[half, i, o] = matrix[half, i, o] * root[i] * root[links[half, i, o]]
     for i in range(first, last):
-        for o in range(12):
-            scaled[i, o] = matrix[i, o] * root[i] * root[links[i, o]]
         for c in range(3):
             rest[i, c] = right[i, c] * root[i]
             start[i, c] /= root[i]
@@ -194,8 +182,9 @@ def _substitute_forward(links: Array, matrix: Array, value: Array) -> None:
     for i in range(value.shape[0]):
         s0, s1, s2 = value[i, 0], value[i, 1], value[i, 2]
         for o in range(SIX):
-            j, m = np.uint32(links[i, o]), matrix[i, o]
+            m = matrix[0, i, o]
             if m != 0:
+                j = np.uint32(links[0, i, o])
                 s0, s1, s2 = s0 - m * value[j, 0], s1 - m * value[j, 1], s2 - m * value[j, 2]
         value[i, 0], value[i, 1], value[i, 2] = s0, s1, s2
 
@@ -206,8 +195,9 @@ def _residual(links: Array, matrix: Array, value: Array, rest: Array) -> None:
     for i in range(value.shape[0]):
         for c in range(3):
             total = value[i, c]
-            for o in range(2 * SIX):
-                total += matrix[i, o] * value[links[i, o], c]
+            for half in range(2):
+                for o in range(SIX):
+                    total += matrix[half, i, o] * value[links[half, i, o], c]
             rest[i, c] -= total
 
 
@@ -221,9 +211,11 @@ def _multiply(links: Array, matrix: Array, way: Array, back: Array, product: Arr
     for k in range(count):
         i = count - 1 - k
         s0, s1, s2 = way[i, 0], way[i, 1], way[i, 2]
-        for o in range(SIX, 2 * SIX):
-            j, m = np.uint32(links[i, o]), matrix[i, o]
-            s0, s1, s2 = s0 - m * back[j, 0], s1 - m * back[j, 1], s2 - m * back[j, 2]
+        for o in range(SIX):
+            m = matrix[1, i, o]
+            if m != 0:
+                j = np.uint32(links[1, i, o])
+                s0, s1, s2 = s0 - m * back[j, 0], s1 - m * back[j, 1], s2 - m * back[j, 2]
         back[i, 0], back[i, 1], back[i, 2] = s0, s1, s2
     a0 = a1 = a2 = 0.0
     for i in range(count):
@@ -231,8 +223,10 @@ def _multiply(links: Array, matrix: Array, way: Array, back: Array, product: Arr
         b0, b1, b2 = back[i, 0], back[i, 1], back[i, 2]
         s0, s1, s2 = w0 - b0, w1 - b1, w2 - b2
         for o in range(SIX):
-            j, m = np.uint32(links[i, o]), matrix[i, o]
-            s0, s1, s2 = s0 - m * product[j, 0], s1 - m * product[j, 1], s2 - m * product[j, 2]
+            m = matrix[0, i, o]
+            if m != 0:
+                j = np.uint32(links[0, i, o])
+                s0, s1, s2 = s0 - m * product[j, 0], s1 - m * product[j, 1], s2 - m * product[j, 2]
         product[i, 0], product[i, 1], product[i, 2] = s0, s1, s2
         a0, a1, a2 = a0 + w0 * (s0 + b0), a1 + w1 * (s1 + b1), a2 + w2 * (s2 + b2)
     along[0], along[1], along[2] = a0, a1, a2
@@ -241,14 +235,13 @@ def _multiply(links: Array, matrix: Array, way: Array, back: Array, product: Arr
 @kernel
 def _advance(value: Array, rest: Array, back: Array, product: Array, step: Array, left: Array) -> None:
     """Go a step along the way; write the sum of the squares of what is left."""
-    for c in range(3):
-        s, total = step[c], 0.0
-        for i in range(value.shape[0]):
-            value[i, c] += s * back[i, c]
-            r = rest[i, c] - s * (product[i, c] + back[i, c])
-            rest[i, c] = r
-            total += r * r
-        left[c] = total
+    t0 = t1 = t2 = 0.0
+    for i in range(value.shape[0]):
+        for c in range(3):
+            value[i, c] += step[c] * back[i, c]
+            rest[i, c] -= step[c] * (product[i, c] + back[i, c])
+        t0, t1, t2 = t0 + rest[i, 0] ** 2, t1 + rest[i, 1] ** 2, t2 + rest[i, 2] ** 2
+    left[0], left[1], left[2] = t0, t1, t2
 
 
 @kernel

@@ -64,38 +64,54 @@ def _neighbour(at: int, size: int) -> int:
 
 
 @kernel
+def _between(half: Array, y: int, wide: Array, held: Array, row: Array) -> None:
+    """Write row ``y`` of the coarser picture enlarged bilinearly.
+
+    Two rows of it are kept in ``wide``, enlarged along x alone, and ``held`` says which: going down, each is made once.
+    """
+    near, far = y >> 1, _neighbour(y, half.shape[0])
+    for k in (near, far):
+        if held[k & 1] != k:
+            held[k & 1] = k
+            for x in range(row.shape[0]):
+                beside = _neighbour(x, half.shape[1])
+                for c in range(row.shape[1]):
+                    wide[k & 1, x, c] = _THREE_QUARTERS * half[k, x >> 1, c] + _QUARTER * half[k, beside, c]
+    flat, of_near, of_far = row.reshape(-1), wide[near & 1].reshape(-1), wide[far & 1].reshape(-1)
+    for i in range(flat.shape[0]):
+        flat[i] = _THREE_QUARTERS * of_near[i] + _QUARTER * of_far[i]
+
+
+@kernel
 def push(first: int, last: int, picture: Array, weight: Array, half: Array, trust: np.float32) -> None:
     """Mix each pixel with the coarser picture, bilinearly enlarged, which weighs ``trust``."""
     width, channels = picture.shape[1], picture.shape[2]
+    row, wide = np.empty((width, channels), np.float32), np.empty((2, width, channels), np.float32)
+    held = np.full(2, -1)
     for y in range(first, last):
-        near_y, far_y = y >> 1, _neighbour(y, half.shape[0])
+        _between(half, y, wide, held, row)
         for x in range(width):
-            near_x, far_x = x >> 1, _neighbour(x, half.shape[1])
             w = weight[y, x]
             share = np.float32(1) / (w + trust)
             for c in range(channels):
-                near = _THREE_QUARTERS * half[near_y, near_x, c] + _QUARTER * half[near_y, far_x, c]
-                far = _THREE_QUARTERS * half[far_y, near_x, c] + _QUARTER * half[far_y, far_x, c]
-                coarse = _THREE_QUARTERS * near + _QUARTER * far
-                picture[y, x, c] = (w * picture[y, x, c] + trust * coarse) * share
+                picture[y, x, c] = (w * picture[y, x, c] + trust * row[x, c]) * share
 
 
 @kernel
 def fill(first: int, last: int, picture: Array, share: Array, half: Array, least: np.float32) -> None:
     """Blend a picture into the coarser one where its ``share`` is below ``least``: wholly at 0, smoothly between."""
     width, channels = picture.shape[1], picture.shape[2]
+    row, wide = np.empty((width, channels), np.float32), np.empty((2, width, channels), np.float32)
+    held = np.full(2, -1)
     for y in range(first, last):
-        near_y, far_y = y >> 1, _neighbour(y, half.shape[0])
+        _between(half, y, wide, held, row)
         for x in range(width):
             if share[y, x] >= least:
                 continue
-            near_x, far_x = x >> 1, _neighbour(x, half.shape[1])
             seen = share[y, x] / least
             seen = seen * seen * (np.float32(3) - np.float32(2) * seen)
             for c in range(channels):
-                near = _THREE_QUARTERS * half[near_y, near_x, c] + _QUARTER * half[near_y, far_x, c]
-                far = _THREE_QUARTERS * half[far_y, near_x, c] + _QUARTER * half[far_y, far_x, c]
-                coarse = _THREE_QUARTERS * near + _QUARTER * far
+                coarse = row[x, c]
                 if seen > 0:
                     coarse += seen * (picture[y, x, c] - coarse)
                 picture[y, x, c] = coarse

@@ -222,14 +222,14 @@ class _Solver:
     ) -> Plane:
         """Return t, shape (N, 3)."""
         n = level.count
-        links, matrix = np.empty((n, 12), np.int32), np.empty((n, 12))
+        links, matrix = np.empty((2, n, 6), np.int32), np.empty((2, n, 6))
         diagonal, right = np.empty(n), np.empty((n, 3))
         t = np.empty((n, 3), np.float32)
         where = level.rows, level.columns, level.status, level.index, level.alpha, level.plate
         scale = bending, HOLD
         self._share(kernels.assemble, n, 2000, *where, f, b, *stiff, *scale, links, matrix, diagonal, right, t)
         diagonal[diagonal < 1e-30] = 1
-        root, scaled, rest = diagonal**-0.5, np.empty((n, 12), np.float32), np.empty_like(t)
+        root, scaled, rest = diagonal**-0.5, np.empty(links.shape, np.float32), np.empty_like(t)
         self._share(kernels.normalise, n, 2000, links, matrix, root, right, t, scaled, rest)
         del matrix, right, diagonal
         kernels.conjugate_gradients(links, scaled, rest, t, steps)
