@@ -13,6 +13,7 @@ from fbamatte.rpc import layout, pixels
 from fbamatte.rpc.client import Client
 from fbamatte.rpc.framing import Chunk
 from fbamatte.rpc.v1 import matting_pb2 as pb
+from fbamatte.serving.server import precision_on
 from fbamatte.testing import NullEstimator, serve_in_process
 from serving.helpers import exr_bytes, frame, messages, raw
 
@@ -117,12 +118,14 @@ def test_a_lease_too_small_for_the_answer_is_refused_before_anything_is_matted(s
 
 
 def test_a_precision_and_what_auto_comes_to_are_one_loaded_model():
+    automatic = precision_on("cpu", "auto")
+    by_name = pb.Precision.Value(f"PRECISION_{automatic.upper()}")
     with serve_in_process(models=("testing-null",)) as server:
         with raw(server.addresses[0]) as stream:
-            for number, precision in enumerate((pb.PRECISION_AUTO, pb.PRECISION_FP32, pb.PRECISION_UNSPECIFIED)):
+            for number, precision in enumerate((pb.PRECISION_AUTO, by_name, pb.PRECISION_UNSPECIFIED)):
                 stream.send(*messages(frame(number), precision=precision))
             assert set(stream.answers(3).values()) == {"OK"}
-        assert server.scheduler.workers[0].pool.loaded() == [("testing-null", "fp32")]
+        assert server.scheduler.workers[0].pool.loaded() == [("testing-null", automatic)]
 
 
 def test_chunks_of_several_frames_may_be_interleaved(address):

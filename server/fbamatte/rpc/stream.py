@@ -20,6 +20,7 @@ from fbamatte.rpc import framing, layout
 from fbamatte.rpc.endpoint import Endpoint
 from fbamatte.rpc.jobs import Job
 from fbamatte.rpc.memory import Segment, supported
+from fbamatte.rpc.sockets import make_room
 from fbamatte.rpc.v1 import matting_pb2 as pb
 
 
@@ -103,6 +104,8 @@ class Stream:
         self._lock = threading.Lock()
         self._frames: dict[str, _Open] = {}
         self._memory = _Memory(shared_memory and bool(endpoint.address.path) and supported())
+        # Only a connection to a Unix socket wants room made for it.
+        self._roomy = not endpoint.address.path
         self._outbox: queue.SimpleQueue[Optional[Callable[[], Iterator[framing.Request]]]] = queue.SimpleQueue()
         method = framing.stub_method(endpoint.channel)
         self._call = method(self._messages(), metadata=endpoint.metadata + metadata)
@@ -161,6 +164,9 @@ class Stream:
         yield pb.MatteRequest(header=opened.header)
         # gRPC asks for the next message when it has written the one before to an open connection.
         opened.reached = True
+        if not self._roomy:
+            self._roomy = True
+            make_room(self.endpoint.address.path)
         for chunk in framing.split(key, opened.job.buffers()):
             # Refused or given up: the rest is not worth sending.
             if key not in self._frames:

@@ -6,6 +6,7 @@ import ipaddress
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,11 @@ def parse_address(text: str) -> Address:
     if not host or not port.isdecimal() or int(port) > 65535 or (":" in host and not host.startswith("[")):
         raise UsageError(f"{text!r} is no address; write host:port, [ipv6]:port or unix:path")
     return Address(host.strip("[]"), int(port))
+
+
+def socket_paths(listen: Sequence[str]) -> list[str]:
+    """Return the files of the Unix sockets among addresses to listen on."""
+    return [str(address.path) for address in map(parse_address, listen) if address.path is not None]
 
 
 def check_exposure(address: Address, option: str, *, tls: bool, authenticated: bool) -> None:

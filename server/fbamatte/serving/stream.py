@@ -18,7 +18,9 @@ import grpc
 
 from fbamatte.errors import CancelledError, DeadlineError, FbaMatteError, FrameError, InternalError, UnavailableError
 from fbamatte.rpc.framing import CHUNK_BYTES, Chunk, Request, Response, split
+from fbamatte.rpc.sockets import make_room
 from fbamatte.rpc.v1 import matting_pb2 as pb
+from fbamatte.serving.addresses import socket_paths
 from fbamatte.serving.admission import admit, check_key
 from fbamatte.serving.desk import Desk
 from fbamatte.serving.failures import is_permanent
@@ -64,6 +66,8 @@ class MatteStream:
         remaining = context.time_remaining()
         # gRPC says centuries where a caller sets no deadline.
         self._deadline = time.monotonic() + remaining if remaining and remaining < FOR_EVER_SECONDS else None
+        # Only a connection over a Unix socket wants room made for it.
+        self._roomy = not str(context.peer()).startswith("unix:")
         # What the writer does next: an answer, a progress message, a lease, the end.
         self._outbox: SimpleQueue[InFlight | pb.MatteResponse | End] = SimpleQueue()
         self._frames = OpenFrames(self._outbox.put)
@@ -100,7 +104,10 @@ class MatteStream:
             return
         answer, job.answer = job.answer, None
         answer.header.stage_seconds.update(job.seconds())
-        sending = self._sending = Sending(sum(len(buffer) for buffer in answer.buffers))
+        size = sum(len(buffer) for buffer in answer.buffers)
+        sending = self._sending = Sending(size)
+        if size > CHUNK_BYTES and not self._roomy:
+            self._make_room()
         yield pb.MatteResponse(header=answer.header)
         for chunk in split(frame.key, answer.buffers):
             sending.moved = time.monotonic()
@@ -110,6 +117,11 @@ class MatteStream:
         # The key is free for use again as soon as the caller has the end.
         self._forget(frame)
         yield pb.MatteResponse(end=pb.FrameEnd(key=frame.key))
+
+    def _make_room(self) -> None:
+        self._roomy = True
+        for path in socket_paths(self._desk.settings.listen):
+            make_room(path)
 
     # The reader, on its own thread.
 
