@@ -1,5 +1,7 @@
 """What a device cannot do must not be asked of it: seen on torch's meta device, which has no values to copy."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -60,3 +62,20 @@ def test_no_float64_where_there_is_none(monkeypatch, strips):
     monkeypatch.setattr(devices, "WITHOUT_FLOAT64", {"mps", "meta"})
     seen = watched(torch.float32, strips)
     assert {name for device, dtype, name in seen if (device, dtype) == ("meta", torch.float64)} == set()
+
+
+@pytest.mark.parametrize(
+    ("device", "has", "chosen"), [("cpu", True, "bf16"), ("cpu", False, "fp32"), ("cuda:0", True, "fp32")]
+)
+def test_auto_is_bf16_where_a_processor_multiplies_it(monkeypatch, device, has, chosen):
+    monkeypatch.setattr(devices, "multiplies_bf16", lambda: has)
+    assert devices.resolve_precision("auto", torch.device(device))[0] == chosen
+
+
+def test_who_says_what_a_processor_multiplies():
+    """By the kernel's own list, where there is one."""
+    listed = Path("/proc/cpuinfo")
+    if not listed.is_file() or "flags" not in listed.read_text():
+        pytest.skip("no list of this processor's instructions")
+    flags = next(line for line in listed.read_text().splitlines() if line.startswith("flags")).split()
+    assert devices.multiplies_bf16() == bool({"amx_bf16", "avx512_bf16"} & set(flags))

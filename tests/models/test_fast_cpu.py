@@ -59,7 +59,7 @@ def test_normalised_rows_are_torchs(kind, slope):
     x, (scale, shift) = features(kind), per_channel()
     expected = functional.leaky_relu(x.double() * column(scale) + column(shift), float(slope))
     out = torch.empty_like(x)
-    fast_loops.apply(array(x), scale, shift, np.float32(slope), array(out))
+    fast_loops.apply(array(x), 0, scale, shift, np.float32(slope), array(out))
     assert near(out, expected)
 
 
@@ -79,7 +79,7 @@ def test_doubled_rows_and_a_skip_are_torchs_own(kind, size):
     enlarged = functional.interpolate(x.double(), scale_factor=2.0, mode="bilinear", align_corners=False)
     behind = functional.leaky_relu(skip.double() * column(scale) + column(shift), float(SLOPE))
     out = torch.empty_like(torch.cat([enlarged, behind], dim=1).to(kind), memory_format=torch.channels_last)
-    fast_loops.double(array(x), 0, 0, size[0], array(out))
+    fast_loops.double(array(x), 0, 0, *size, 0, 0, array(out))
     fast_loops.put(array(skip), scale, shift, SLOPE, 19, array(out))
     assert near(out[:, :19], enlarged)
     assert near(out[:, 19:], behind)
@@ -90,7 +90,7 @@ def test_bfloat16_is_rounded_to_nearest_even():
     out = torch.empty_like(x, dtype=torch.bfloat16)
     one, zero = np.ones(5, np.float32), np.zeros(5, np.float32)
     wide = x.contiguous(memory_format=torch.channels_last)
-    fast_loops.apply(array(wide), one, zero, np.float32(1), array(out))
+    fast_loops.apply(array(wide), 0, one, zero, np.float32(1), array(out))
     assert torch.equal(out, x.bfloat16())
 
 

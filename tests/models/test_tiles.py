@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fbamatte.compositing import trimap as trimaps
-from fbamatte.models import fast_host, fast_maps, fast_pyramid
+from fbamatte.models import fast_cpu, fast_host, fast_maps, fast_pyramid
 from fbamatte.models.config import NetworkConfig
 from fbamatte.models.fast import FastNetwork, Run
 from fbamatte.models.fast_cpu import HostRun
@@ -44,6 +44,30 @@ def test_strips_are_the_whole_network_to_rounding(narrow, size, strips, runner):
     found = runner(FastNetwork(network, torch.float64), Planes(*given), strips).output()
     assert found.shape == expected.shape
     assert (found - expected).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("size", [(33, 47), (50, 64)])
+def test_tiles_of_the_head_are_the_whole_head(narrow, monkeypatch, size):
+    monkeypatch.setattr(fast_cpu, "TILE", 16)
+    network, given = narrow.double(), planes(*size, torch.float64)
+    found = HostRun(FastNetwork(network, torch.float64), Planes(*given), SMALL).output()
+    assert (found - network(*given)).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_leaving_out_what_is_known_changes_nothing_that_is_not(narrow, monkeypatch, dtype):
+    monkeypatch.setattr(fast_cpu, "TILE", 16)
+    image, masks, encoding = planes(50, 90)
+    masks[:, 0], masks[:, 1] = torch.arange(90) < 40, torch.arange(90) >= 55
+    given, unknown = Planes(image, masks, encoding), masks.sum(1)[0] == 0
+    whole = FastNetwork(narrow, dtype)(given, SMALL)[0]
+    found = FastNetwork(narrow, dtype, only_unknown=True)(given, SMALL)[0]
+    assert torch.equal(found[:, unknown], whole[:, unknown])
+    for known in (slice(0, 32), slice(64, 90)):  # tiles without an unknown pixel
+        assert torch.equal(found[0, :, known], masks[0, 1, :, known])
+        assert torch.equal(found[1:4, :, known], image[0, :, :, known])
+        assert torch.equal(found[4:7, :, known], image[0, :, :, known])
+    assert not torch.equal(found[1:], whole[1:])
 
 
 def test_strips_of_the_published_network_reach_the_published_output(published, reference):

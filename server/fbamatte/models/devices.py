@@ -49,8 +49,7 @@ def available_devices() -> list[str]:
 def resolve_precision(precision: str, device: torch.device) -> tuple[str, torch.dtype]:
     """Return a precision's name and type.
 
-    ``auto`` is fp32 everywhere: what fewer bits do to alpha has only been seen on synthetic weights, which magnify
-    rounding; ``benchmarks/speed_cpu.py --model FILE`` measures it on trained ones.
+    ``auto`` is bf16 on processors that multiply it in hardware (AMX or AVX512-BF16), fp32 everywhere else.
 
     Raises
     ------
@@ -59,7 +58,12 @@ def resolve_precision(precision: str, device: torch.device) -> tuple[str, torch.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}; use {', '.join(PRECISIONS)}")
-    name = "fp32" if precision == "auto" else precision
+    name = precision if precision != "auto" else "bf16" if device.type == "cpu" and multiplies_bf16() else "fp32"
     if name == "fp16" and device.type == "cpu":
         raise UsageError("fp16 is for GPUs; use bf16 or fp32 on the CPU")
     return name, _TYPES[name]
+
+
+def multiplies_bf16() -> bool:
+    """Return whether this processor has instructions that multiply bfloat16."""
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -12,7 +12,7 @@ from torch.nn import functional
 from fbamatte.models import fast_maps
 from fbamatte.models.decoder import POOL_SIZES, SLOPE
 from fbamatte.models.fast_layers import Convolution
-from fbamatte.models.fast_maps import Computed, FeatureMap, Place, doubled
+from fbamatte.models.fast_maps import Computed, FeatureMap, Place, Rows, doubled
 from fbamatte.models.fast_planes import Planes
 from fbamatte.models.fast_pyramid import PoolingMatrices, PyramidTerm
 from fbamatte.models.layers import Bottleneck
@@ -30,16 +30,25 @@ class FastNetwork:
     dtype : torch.dtype
         Of features and convolutions; statistics, the full-size head and the fusion stay in float32.
     head : torch.dtype, optional
-        Of what the head's convolutions multiply; by default float32, but bfloat16 with bfloat16 on a CPU: there
-        the head takes a quarter of the time in float32, and alpha's error is the same.
+        Of what the head's convolutions multiply; by default float32, but with bfloat16 on a CPU the first of them
+        takes bfloat16: it is the large one, and the error that reaches alpha comes from the other two.
     consume : bool
         Empty the network's own convolutions as they are taken over, so that weights exist once.
+    only_unknown : bool
+        Leave the head out where the trimap knows, on a CPU: alpha is the trimap's there, F and B are the picture.
+        Where the trimap does not know nothing changes.
     """
 
     def __init__(
-        self, network: FBANetwork, dtype: torch.dtype, head: Optional[torch.dtype] = None, *, consume: bool = False
+        self,
+        network: FBANetwork,
+        dtype: torch.dtype,
+        head: Optional[torch.dtype] = None,
+        *,
+        consume: bool = False,
+        only_unknown: bool = False,
     ) -> None:
-        self._network, self.dtype = network, dtype
+        self._network, self.dtype, self.only_unknown = network, dtype, only_unknown
         self._convolutions: dict[nn.Module, Convolution] = {}
         encoder, decoder = network.encoder, network.decoder
         self._stages = [list(s) for s in (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4)]
@@ -47,13 +56,16 @@ class FastNetwork:
         behind = cast("nn.Conv2d", decoder.conv_up1[0])
         self._pyramid = PyramidTerm(behind, self._deep, POOL_SIZES)
         self._convolutions[behind] = Convolution(behind, dtype, slice(self._deep))
-        in_head = set(decoder.conv_up4.modules())
         self.output_dtype = torch.float64 if dtype == torch.float64 else torch.float32
         on_cpu = next(network.parameters()).device.type == "cpu"
         self.head_dtype = head or (dtype if on_cpu and dtype == torch.bfloat16 else self.output_dtype)
+        kinds = dict.fromkeys(decoder.conv_up4.modules(), head or self.output_dtype)
+        kinds[decoder.conv_up4[0]] = self.head_dtype
+        # what the first layers round, all others carry on
+        exact = {encoder.conv1, *encoder.layer1.modules()} if on_cpu and dtype == torch.bfloat16 else set()
         for module in network.modules():
             if isinstance(module, nn.Conv2d) and module not in self._convolutions:
-                self._convolutions[module] = Convolution(module, self.head_dtype if module in in_head else dtype)
+                self._convolutions[module] = Convolution(module, kinds.get(module, dtype), exact=module in exact)
         if consume:
             for module in self._convolutions:
                 module.weight = nn.Parameter(torch.empty(0), requires_grad=False)
@@ -179,23 +191,25 @@ class Run:
         out = torch.empty(1, channels, height, width, dtype=self._fast.output_dtype, device=planes.device)
         row_bytes = planes.width * 4 * (8 + 2 * x.channels + 48 + 8)
         for first, last in self._strips.cut(planes.height, row_bytes, self._strips.head):
-            raw = self._head_rows(x, first, last).to(out.dtype)
+            raw = self._head_rows(self._head_source(x), first, last).to(out.dtype)
             done = self._network.head(raw, planes.image_rows(first, last))
             out[:, :, first:last] = done[:, :, : height - first, :width]
         return out
 
-    def _head_rows(self, x: FeatureMap, first: int, last: int) -> Tensor:
+    def _head_rows(self, source: Rows, first: int, last: int) -> Tensor:
         """Return raw head channels; three convolutions without a norm run as one, two rows of halo."""
         planes = self._planes
         one, two, three = (self._fast._convolutions[self._network.decoder.conv_up4[k]] for k in (0, 2, 4))
-        hidden = one(self._head_source(x).rows(first - 2, last + 2), pad_rows=False)
-        functional.leaky_relu_(hidden, SLOPE)
+        hidden = self._rectified(one(source.rows(first - 2, last + 2), pad_rows=False), two.dtype)
         if first == 0:
             hidden[:, :, 0] = 0
         if last == planes.height:
             hidden[:, :, -1] = 0
-        hidden = functional.leaky_relu_(two(hidden, pad_rows=False), SLOPE)
-        return three(hidden, pad_rows=False)
+        return three(self._rectified(two(hidden, pad_rows=False), three.dtype), pad_rows=False)
+
+    def _rectified(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        """Return the head's hidden features as the next convolution takes them; ``x`` is lost."""
+        return functional.leaky_relu_(x, SLOPE).to(dtype)
 
     def _head_source(self, x: FeatureMap) -> Computed:
         """Return what the head sees: doubled features, the picture, the masks."""

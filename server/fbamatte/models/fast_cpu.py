@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,7 +12,8 @@ from torch.nn import functional
 from fbamatte.models import fast_loops
 from fbamatte.models.decoder import POOL_SIZES, SLOPE
 from fbamatte.models.fast import FastNetwork, Run
-from fbamatte.models.fast_host import Arena, HostComputed, HostMap
+from fbamatte.models.fast_host import Affine, Arena, HostComputed, HostMap, scratch
+from fbamatte.models.fast_loops import array
 from fbamatte.models.fast_maps import Computed
 from fbamatte.models.fast_planes import Planes
 from fbamatte.models.fast_pyramid import PoolingMatrices
@@ -23,12 +25,24 @@ CACHE_BUDGET = 8 << 20
 """Bytes of a strip: larger ones leave the cores' caches, and there would be fewer than cores."""
 
 
+SHARE = {torch.bfloat16: 2}
+"""Of what number a layer's strips are a multiple, so that no core waits, whatever the number of threads: sums stay the
+same. In float32 smaller strips cost more than waiting."""
+
+HEAD_BUDGET = 4 << 20
+"""Bytes of a tile of the head: halo on all sides costs least where tiles are about square."""
+
+TILE = 128
+"""Columns of a tile of the head."""
+
+
 class HostRun(Run):
     """One picture's way through the network on a CPU, in float32 or bfloat16; in float64 for tests."""
 
     def __init__(self, fast: FastNetwork, planes: Planes, strips: Strips) -> None:
         budget = min(strips.budget or CACHE_BUDGET, CACHE_BUDGET)
-        super().__init__(fast, planes, Strips(budget, strips.folder, min(strips.head, CACHE_BUDGET)))
+        head, share = min(strips.head, HEAD_BUDGET), SHARE.get(fast.dtype, 1)
+        super().__init__(fast, planes, Strips(budget, strips.folder, head, share))
         self._arena = Arena()
 
     @staticmethod
@@ -113,21 +127,35 @@ class HostRun(Run):
         planes = self._planes
         height, width = planes.shape
         out = torch.empty(1, self._network.config.head_channels, height, width, dtype=self._fast.output_dtype)
+        if self._fast.only_unknown:
+            out[:] = planes.known()[:, : out.shape[1]]
 
         def work(first: int, last: int) -> None:
-            raw = self._head_rows(x, first, last).to(out.dtype).contiguous()  # type: ignore[arg-type]
-            done = self._network.head(raw, planes.image_rows(first, last))
-            out[:, :, first:last] = done[:, :, : height - first, :width]
+            for left in range(0, width, TILE):
+                right = min(left + TILE, planes.width)
+                if self._fast.only_unknown and not planes.unknown(first, last, left, right):
+                    continue
+                source, halo = self._head_source(x, max(left - 2, 0), min(right + 2, planes.width)), min(left, 2)
+                raw = self._head_rows(source, first, last)[..., halo : halo + right - left]
+                done = self._network.head(raw.to(out.dtype).contiguous(), planes.image_rows(first, last, left, right))
+                out[:, :, first:last, left:right] = done[:, :, : height - first, : width - left]
 
-        row_bytes = planes.width * 4 * (8 + 2 * x.channels + 48 + 8)
+        row_bytes = TILE * 4 * (8 + 2 * x.channels + 48 + 8)
         each(work, self._strips.cut(planes.height, row_bytes, self._strips.head))
         return out
 
-    def _head_source(self, x: HostMap) -> HostComputed:  # type: ignore[override]
+    def _rectified(self, x: Tensor, dtype: torch.dtype) -> Tensor:
+        out = scratch("rectified", *x.shape[1:], dtype)  # type: ignore[call-arg]
+        by = Affine.rectifier(x.shape[1], SLOPE, np.float64 if dtype == torch.float64 else np.float32)
+        fast_loops.apply(array(x), 0, by.scale, by.shift, by.slope, array(out))
+        return out
+
+    def _head_source(self, x: HostMap, left: int, right: int) -> HostComputed:  # type: ignore[override]
+        """Return what the head sees of the columns; convolving pads with zeros, which is right at the borders alone."""
         planes = self._planes
 
         def make(first: int, last: int, out: Tensor) -> None:
-            x.double(first, last, out)
-            out[:, x.channels :] = planes.head_input(first, last)
+            x.double(first, last, out, left)
+            out[:, x.channels :] = planes.head_input(first, last, left, right)
 
-        return HostComputed(x.channels + 8, planes.height, planes.width, self._fast.head_dtype, make)
+        return HostComputed(x.channels + 8, planes.height, right - left, self._fast.head_dtype, make)

@@ -14,6 +14,7 @@ from typing import Optional
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor, nn
 
 from fbamatte.models import fast_loops
@@ -80,6 +81,11 @@ class Affine:
     def __init__(self, scale: PerChannel, shift: PerChannel, slope: float) -> None:
         self.scale, self.shift, self.slope = scale, shift, scale.dtype.type(slope)
 
+    @classmethod
+    def rectifier(cls, channels: int, slope: float, kind: DTypeLike) -> Affine:
+        """Return one that is the activation alone; slope 1 changes nothing."""
+        return cls(np.ones(channels, kind), np.zeros(channels, kind), slope)
+
 
 class HostMap:
     """A `FeatureMap` for the CPU.
@@ -97,7 +103,7 @@ class HostMap:
     def __init__(self, place: Place, arena: Arena, channels: int, height: int, width: int) -> None:
         self.channels, self.height, self.width, self.device = channels, height, width, place.device
         self._kind = np.float64 if place.dtype == torch.float64 else np.float32
-        self._unchanged = Affine(np.ones(channels, self._kind), np.zeros(channels, self._kind), 1)
+        self._unchanged = Affine.rectifier(channels, 1, self._kind)
         self._arena = arena
         self._flat: Optional[Tensor] = None
         if place.folder:
@@ -156,18 +162,22 @@ class HostMap:
         """Whether a shortcut is still to be added."""
         return self._shortcut is not None
 
-    def rows(self, first: int, last: int) -> Tensor:
-        """Return rows, zeros beyond the picture included; good until this thread's next read."""
+    def rows(self, first: int, last: int, left: int = 0, right: Optional[int] = None) -> Tensor:
+        """Return rows, zeros beyond the picture included, of the columns from ``left`` to ``right`` (excluded).
+
+        Good until this thread's next read.
+        """
         assert self._shortcut is None, "its first reader settles a map with a shortcut"
+        right = self.width if right is None else right
         inside = first >= 0 and last <= self.height
-        if self._affine is None and inside:
+        if self._affine is None and inside and right - left == self.width:
             return self._buffer[:, :, first:last]
         above, below = max(first, 0), min(last, self.height)
-        out = scratch("rows", self.channels, last - first, self.width, self._buffer.dtype)
+        out = scratch("rows", self.channels, last - first, right - left, self._buffer.dtype)
         out[:, :, : above - first] = 0
         out[:, :, below - first :] = 0
         by, x = self._affine or self._unchanged, array(self._buffer[:, :, above:below])
-        fast_loops.apply(x, by.scale, by.shift, by.slope, array(out[:, :, above - first : below - first]))
+        fast_loops.apply(x, left, by.scale, by.shift, by.slope, array(out[:, :, above - first : below - first]))
         return out
 
     def settled(self, first: int, last: int) -> Tensor:
@@ -195,10 +205,12 @@ class HostMap:
         by = self._affine or self._unchanged
         fast_loops.put(array(self._buffer[:, :, first:last]), by.scale, by.shift, by.slope, at, array(out))
 
-    def double(self, first: int, last: int, out: Tensor) -> None:
-        """Write rows at twice the size into the first channels of ``out``."""
+    def double(self, first: int, last: int, out: Tensor, left: int = 0) -> None:
+        """Write rows at twice the size, from column ``left`` on, into the first channels of ``out``."""
         above, below = max(first // 2 - 1, 0), min((last + 1) // 2 + 1, self.height)
-        fast_loops.double(array(self.rows(above, below)), above, first, self.height, array(out))
+        before, behind = max(left // 2 - 1, 0), min((left + out.shape[3] + 1) // 2 + 1, self.width)
+        x = array(self.rows(above, below, before, behind))
+        fast_loops.double(x, above, before, self.height, self.width, first, left, array(out))
 
 
 class HostComputed:

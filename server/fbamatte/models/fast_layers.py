@@ -30,28 +30,38 @@ class Convolution:
         To compute in.
     inputs : slice
         Which of its input channels are convolved; all by default.
+    exact : bool
+        Multiply as if the weights were not rounded: each is taken as a sum of two values of ``dtype``.
     """
 
-    def __init__(self, module: nn.Conv2d, dtype: torch.dtype, inputs: slice = slice(None)) -> None:
+    def __init__(
+        self, module: nn.Conv2d, dtype: torch.dtype, inputs: slice = slice(None), *, exact: bool = False
+    ) -> None:
         weight = module.weight.detach()
         if isinstance(module, WSConv2d) and not module.folded:
             weight = standardised(weight.to(widest(weight.device)))
         self.stride, self.dilation = module.stride[0], module.dilation[0]
         self.kernel, self.pad = module.kernel_size[0], int(module.padding[0])
         self.outputs = module.out_channels
-        self.weight = weight[:, inputs].to(dtype).contiguous(memory_format=torch.channels_last)
+        weight, self._exact = weight[:, inputs], exact
+        if exact:
+            near = weight.to(dtype)
+            weight = torch.cat([near, (weight - near).to(dtype)], dim=1)
+        self.weight = weight.to(dtype).contiguous(memory_format=torch.channels_last)
         self.inputs = self.weight.shape[1]
         self.bias = None if module.bias is None else module.bias.detach().to(dtype)
         self._packed: Optional[Tensor] = None
 
     @property
-    def row_halo(self) -> int:
-        """Rows above the first and below the last that it looks at."""
-        return self.pad
+    def dtype(self) -> torch.dtype:
+        """What it computes in."""
+        return self.weight.dtype
 
     def __call__(self, x: Tensor, *, pad_rows: bool) -> Tensor:
         """Convolve; rows are padded with zeros only on request, columns always."""
         padding = (self.pad if pad_rows else 0, self.pad)
+        if self._exact:
+            x = torch.cat([x, x], dim=1)
         if x.dtype == torch.bfloat16 and x.shape[3] <= self.stride > 1:
             # oneDNN 3.12 gives wrong numbers, NaN among them, for a strided bf16 convolution one column wide
             return self._wide(x, padding)

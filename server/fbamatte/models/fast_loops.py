@@ -81,13 +81,13 @@ def store(x: Features, out: Features, pivot: PerChannel, sums: np.ndarray[Any, A
 
 
 @kernel
-def apply(x: Features, scale: PerChannel, shift: PerChannel, slope: Any, out: Features) -> None:
-    """Write the normalised and rectified rows; ``out`` is not ``x``, or the loop would not be vectorised."""
-    height, width, channels = x.shape
+def apply(x: Features, left: int, scale: PerChannel, shift: PerChannel, slope: Any, out: Features) -> None:
+    """Write the normalised and rectified rows from column ``left`` on; ``out`` is not ``x``: vectors need that."""
+    height, width, channels = out.shape
     for i in range(height):
         for j in range(width):
             for k in range(channels):
-                value = _wide(x[i, j, k]) * scale[k] + shift[k]
+                value = _wide(x[i, left + j, k]) * scale[k] + shift[k]
                 out[i, j, k] = _narrow(max(value, value * slope), out[i, j, k])
 
 
@@ -119,21 +119,25 @@ def put(x: Features, scale: PerChannel, shift: PerChannel, slope: Any, at: int, 
 
 
 @kernel
-def double(x: Features, above: int, first: int, height: int, out: Features) -> None:
-    """Write rows at twice the size, bilinear, edges repeated, into the first channels of ``out``.
+def double(
+    x: Features, above: int, before: int, height: int, width: int, first: int, left: int, out: Features
+) -> None:  # fmt: skip
+    """Write a part of a map at twice its size, bilinear, edges repeated, into the first channels of ``out``.
 
-    ``x`` holds the rows from ``above`` on of a map of ``height`` rows; row 0 of ``out`` is row ``first``.
+    ``x`` holds rows from ``above`` and columns from ``before`` on of a map of ``height`` × ``width``; ``out`` begins
+    at row ``first`` and column ``left`` of the doubled one.
     """
     rows, columns, _ = out.shape
-    width, channels = x.shape[1], x.shape[2]
+    channels = x.shape[2]
     near, far = np.float32(0.75), np.float32(0.25)
     for i in range(rows):
         row = first + i
         one = x[row // 2 - above]
         two = x[min(max(row // 2 + (1 if row % 2 else -1), 0), height - 1) - above]
         for j in range(columns):
-            a = j // 2
-            b = min(max(a + (1 if j % 2 else -1), 0), width - 1)
+            column = left + j
+            a = column // 2 - before
+            b = min(max(column // 2 + (1 if column % 2 else -1), 0), width - 1) - before
             p, q, r, s, target = one[a], one[b], two[a], two[b], out[i, j, :channels]
             for k in range(channels):
                 value = near * (near * _wide(p[k]) + far * _wide(q[k]))
@@ -148,7 +152,9 @@ def compile_loops(kind: torch.dtype) -> None:
     scale, sums = np.zeros(8, np.float64 if kind == torch.float64 else np.float32), np.zeros((2, 8))
     slope = scale.dtype.type(0)
     store(x, x.copy(), scale, sums)
-    apply(x, scale, scale, slope, x.copy())
+    wide = np.zeros(x.shape, scale.dtype)
+    for source, out in ((x, x.copy()), (x, wide), (wide, wide.copy())):
+        apply(source, 0, scale, scale, slope, out)
     join(x.copy(), scale, scale, slope, x, scale, scale)
     put(x, scale, scale, slope, 0, x.copy())
-    double(x, 0, 0, 2, np.zeros((4, 4, 8), x.dtype))
+    double(x, 0, 0, 2, 2, 0, 0, np.zeros((4, 4, 8), x.dtype))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,9 +33,18 @@ class Planes:
         self.height, self.width = (-(-side // STRIDE) * STRIDE for side in self.shape)
         self.device = image.device
 
-    def image_rows(self, first: int, last: int) -> Tensor:
-        """Return rows of the padded image, (1, 3, last − first, W)."""
-        return self._padded(self._image, first, last)
+    def image_rows(self, first: int, last: int, left: int = 0, right: Optional[int] = None) -> Tensor:
+        """Return rows of the padded image, (1, 3, last − first, right − left)."""
+        return self._padded(self._image, first, last, left, right)
+
+    def unknown(self, first: int, last: int, left: int, right: int) -> bool:
+        """Return whether the trimap leaves any pixel open there."""
+        masks = self._masks[:, :, first:last, left:right]
+        return bool((masks.amax(1) == 0).any())
+
+    def known(self) -> Tensor:
+        """Return what the trimap says of alpha, F and B, (1, 7, H, W): where it says nothing, anything."""
+        return torch.cat([self._masks[:, 1:], self._image, self._image], dim=1)
 
     def encoder_input(self, first: int, last: int) -> Tensor:
         """Return rows of the encoder's eleven channels."""
@@ -41,16 +52,17 @@ class Planes:
         x = torch.cat([normalise(image), _encoding(nearness), masks], dim=1)
         return x.contiguous(memory_format=torch.channels_last)
 
-    def head_input(self, first: int, last: int) -> Tensor:
+    def head_input(self, first: int, last: int, left: int = 0, right: Optional[int] = None) -> Tensor:
         """Return rows of what the head sees at full size: eight channels."""
-        image = self.image_rows(first, last)
-        return torch.cat([normalise(image), image, self._padded(self._masks, first, last)], dim=1)
+        image, masks = (self._padded(x, first, last, left, right) for x in (self._image, self._masks))
+        return torch.cat([normalise(image), image, masks], dim=1)
 
-    def _padded(self, x: Tensor, first: int, last: int) -> Tensor:
+    def _padded(self, x: Tensor, first: int, last: int, left: int = 0, right: Optional[int] = None) -> Tensor:
         height, width = self.shape
-        x = x[:, :, min(first, height - 1) : min(last, height)]
-        down, right = last - first - x.shape[2], self.width - width
-        return functional.pad(x, (0, right, 0, down), mode="replicate") if down or right else x
+        right = self.width if right is None else right
+        x = x[:, :, min(first, height - 1) : min(last, height), min(left, width - 1) : min(right, width)]
+        down, across = last - first - x.shape[2], right - left - x.shape[3]
+        return functional.pad(x, (0, across, 0, down), mode="replicate") if down or across else x
 
 
 def _encoding(nearness: Tensor) -> Tensor:

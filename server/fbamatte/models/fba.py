@@ -22,7 +22,7 @@ from fbamatte.models.base import Array, Estimate, ModelInfo
 from fbamatte.models.captured import CudaGraphs, Shapes
 from fbamatte.models.card import show_licence
 from fbamatte.models.checkpoint import build_network, read_checkpoint
-from fbamatte.models.closed_form.foreground import estimate_foreground
+from fbamatte.models.closed_form.foreground import FittedEstimate
 from fbamatte.models.devices import resolve_device, resolve_precision
 from fbamatte.models.fast import FastNetwork
 from fbamatte.models.fast_distance import squared_distances
@@ -97,9 +97,20 @@ class NetworkEstimator:
         The name of ``dtype``.
     dtype : torch.dtype
         In which it convolves.
+    only_unknown : bool, optional
+        Leave out what the trimap knows, on a CPU: alpha and what of F and B is seen stay as they are, F where alpha
+        is 0 and B where it is 1 become the picture. By default for networks of alpha alone, where nothing changes.
     """
 
-    def __init__(self, network: FBANetwork, info: ModelInfo, precision: str, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        network: FBANetwork,
+        info: ModelInfo,
+        precision: str,
+        dtype: torch.dtype,
+        *,
+        only_unknown: Optional[bool] = None,
+    ) -> None:
         self.info = info
         self.precision = precision
         place = next(network.parameters()).device
@@ -111,7 +122,11 @@ class NetworkEstimator:
             # fp32 means float32, not the ten bits that GPUs are let to multiply by default
             torch.backends.cudnn.allow_tf32 = False
         head = HEAD if cuda and dtype != torch.float32 else None
-        self._network: Optional[FastNetwork] = FastNetwork(network, dtype, head, consume=True)
+        if only_unknown is None:
+            only_unknown = network.config.outputs == "alpha"
+        self._network: Optional[FastNetwork] = FastNetwork(
+            network, dtype, head, consume=True, only_unknown=only_unknown
+        )
         self._transfers = Transfers(place)
         self._shapes: Optional[Shapes] = Shapes(self._whole, self._graphs(place)) if cuda else None
 
@@ -243,12 +258,10 @@ class NetworkEstimator:
 def _estimate(output: Array, image: Array, trimap: Array, light: str) -> Estimate:
     """Return a network's output with what the trimap knows put in exactly."""
     alpha = np.where(trimap <= 0, np.float32(0), np.where(trimap >= 1, np.float32(1), output[0]))
-    fitted = len(output) == 1
-    if fitted:
-        foreground, background = estimate_foreground(np.ascontiguousarray(image, np.float32), alpha)
-    else:
-        foreground, background = (np.ascontiguousarray(output[k : k + 3].transpose(1, 2, 0)) for k in (1, 4))
+    if len(output) == 1:
+        return FittedEstimate(alpha, np.ascontiguousarray(image, np.float32), light)
+    foreground, background = (np.ascontiguousarray(output[k : k + 3].transpose(1, 2, 0)) for k in (1, 4))
     solid, empty = alpha == 1, alpha == 0
     foreground[solid] = image[solid]
     background[empty] = image[empty]
-    return Estimate(alpha, foreground, background, fitted, light)
+    return Estimate(alpha, foreground, background, light=light)

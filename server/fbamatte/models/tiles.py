@@ -31,11 +31,14 @@ class Strips:
         Where maps are kept in files instead of memory; empty for memory.
     head : int
         Bytes of a strip of the head, which works at full size and in float32.
+    share : int
+        Strips are made smaller so that their number is a multiple of this: for threads that share them.
     """
 
     budget: int = 0
     folder: str = ""
     head: int = 64 << 20
+    share: int = 1
 
     def cut(self, height: int, row_bytes: int, budget: Optional[int] = None) -> Iterator[tuple[int, int]]:
         """Yield first and last row (excluded) of each strip of a picture of ``height`` rows."""
@@ -43,6 +46,9 @@ class Strips:
         step = height
         if budget:
             step = max(budget // max(row_bytes, 1) // ROW_STEP * ROW_STEP, ROW_STEP)
+            if self.share > 1:
+                count = -(-height // step)
+                step = max(-(-height // (-(-count // self.share) * self.share)), ROW_STEP)
         for first in range(0, height, step):
             interruption.check()
             yield first, min(first + step, height)

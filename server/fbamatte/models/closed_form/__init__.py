@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 def create(device: str, precision: str) -> ClosedForm:
     """Return the estimator, its loops compiled. It computes on the CPU in fp32, whatever is asked for."""
-    if device not in ("auto", "cpu") or precision not in ("auto", "fp32"):
+    if device not in ("auto", "cpu") or precision not in ("auto", "fp32", "bf16"):  # bf16: what a server makes of auto
         log.warning("closed-form computes on the CPU in fp32; %s and %s are not used", device, precision)
     _compile()
     return ClosedForm()

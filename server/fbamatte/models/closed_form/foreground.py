@@ -34,12 +34,14 @@ class FittedEstimate(Estimate):
     alpha : ndarray, shape (H, W), float32
     image : ndarray, shape (H, W, 3), float32
         What alpha was estimated from; kept, and to be left as it is.
+    light : str
+        As in `Estimate`.
     """
 
     _image: Array
 
-    def __init__(self, alpha: Array, image: Array) -> None:
-        vars(self).update(alpha=alpha, fitted=True, _image=image)  # the base is frozen
+    def __init__(self, alpha: Array, image: Array, light: str = "linear") -> None:
+        vars(self).update(alpha=alpha, fitted=True, light=light, _image=image)  # the base is frozen
 
     @cached_property
     def _colours(self) -> tuple[Array, Array]:
