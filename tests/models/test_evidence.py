@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fbamatte.models import evidence
-from fbamatte.models.sampling import best_pairs
+from fbamatte.models.sampling import best_pairs, candidates
 
 F, B = np.array((0.8, 0.5, 0.2)), np.array((0.1, 0.3, 0.6))
 
@@ -24,9 +24,13 @@ def distances(trimap):
     return (ndimage.distance_transform_edt(trimap != v).astype(np.float32) for v in (0, 1))
 
 
+def pairs(image, trimap):
+    return best_pairs(image, trimap, candidates(image, trimap), *distances(trimap))
+
+
 def test_pairs_of_two_colours_give_the_truth(ramp):
     image, trimap, alpha = ramp
-    found, error, contrast = best_pairs(image, trimap, *distances(trimap))
+    found, error, contrast = pairs(image, trimap)
     np.testing.assert_allclose(found, alpha, atol=1e-4)
     unknown = trimap == 0.5
     assert error[unknown].max() < 1e-4
@@ -37,7 +41,7 @@ def test_a_hole_that_nothing_known_touches_is_found_by_its_colour(ramp):
     """What closed-form matting cannot know: the hole is surrounded by foreground alone."""
     image, trimap, _ = (x.copy() for x in ramp)
     trimap[8:16, 38:46], image[10:14, 40:44] = 0.5, B
-    found, *_ = best_pairs(image, trimap, *distances(trimap))
+    found, *_ = pairs(image, trimap)
     assert found[10:14, 40:44].max() < 0.01
     assert found[8:10, 38:46].min() > 0.99
 
@@ -45,7 +49,7 @@ def test_a_hole_that_nothing_known_touches_is_found_by_its_colour(ramp):
 def test_the_same_picture_gives_the_same_pairs(ramp):
     image, trimap, _ = ramp
     noisy = (image + np.random.default_rng(0).normal(0, 0.05, image.shape)).astype(np.float32)
-    first, second = (best_pairs(noisy, trimap, *distances(trimap))[0] for _ in range(2))
+    first, second = (pairs(noisy, trimap)[0] for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 

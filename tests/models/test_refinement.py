@@ -190,6 +190,11 @@ def test_windows_are_means_as_scipys():
             np.testing.assert_allclose(seen[at], plane, atol=1e-5)
 
 
+def test_some_pixels_are_seen_as_in_the_whole():
+    planes, where = torch.rand(1, PLANES, 13, 17), torch.rand(13, 17) > 0.6
+    torch.testing.assert_close(refinement.look(planes, where)[0, :, 0], refinement.look(planes)[0][:, where])
+
+
 def test_the_shipped_model_is_free_and_better_than_closed_form_on_what_it_never_saw():
     truth, info = bundled_picture.make(), registry.describe("refined")
     assert info.commercial

@@ -48,13 +48,14 @@ def planes(image: Array, trimap: Array, alpha: Array, foreground: Array, backgro
     foreground, background : ndarray, shape (H, W, 3)
         Fitted to it.
     """
-    from fbamatte.models.sampling import best_pairs  # noqa: PLC0415 - numba compiles at import
+    from fbamatte.models.sampling import best_pairs, candidates  # noqa: PLC0415 - numba compiles at import
 
     empty, solid = trimap <= 0, trimap >= 1
     known = [empty, solid]
     distances = [ndimage.distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, 1e4) for mask in known]
     mixed = alpha[..., None] * foreground + (1 - alpha[..., None]) * background
-    sampled, residual, contrast = best_pairs(image, trimap, *(d.astype(np.float32) for d in distances))
+    sides = candidates(image, trimap)
+    sampled, residual, contrast = best_pairs(image, trimap, sides, *(d.astype(np.float32) for d in distances))
     found = [
         alpha, empty, solid, *(np.exp(-d / NEAR) for d in distances), *(np.exp(-d / FAR) for d in distances),
         *_local_contrast(image), *_of_colour_models(image, empty, solid), *_unlikeness(image, known),

@@ -87,10 +87,27 @@ class RefinementNetwork(nn.Module):
         return chosen
 
 
-def look(evidence: Tensor) -> Tensor:
-    """Return evidence (N, PLANES, H, W) of `fbamatte.models.evidence.planes` with its means around, (N, SEEN, H, W)."""
-    averaged = evidence[:, [NAMES.index(name) for name in AVERAGED]]
-    return torch.cat([evidence, *(_mean(averaged, radius) for radius in RADII)], dim=1)
+def look(evidence: Tensor, where: Tensor | None = None) -> Tensor:
+    """Return evidence with its means around.
+
+    Parameters
+    ----------
+    evidence : Tensor, shape (N, PLANES, H, W)
+        Of `fbamatte.models.evidence.planes`.
+    where : Tensor, shape (H, W), bool, optional
+        The pixels that matter.
+
+    Returns
+    -------
+    Tensor, shape (N, SEEN, H, W), or (N, SEEN, 1, pixels that matter).
+    """
+    found = []
+    for radius in (0, *RADII):
+        for name in AVERAGED if radius else NAMES:
+            plane = evidence[:, NAMES.index(name), None]
+            plane = _mean(plane, radius) if radius else plane
+            found.append(plane if where is None else plane[:, :, None, where])
+    return torch.cat(found, dim=1)
 
 
 def snapped(alpha: Tensor) -> Tensor:
@@ -180,7 +197,7 @@ class RefinementEstimator:
             If a pixel is NaN or Inf.
         """
         from fbamatte.models.closed_form.alpha import closed_form_alpha  # noqa: PLC0415 - numba compiles at import
-        from fbamatte.models.closed_form.foreground import estimate_foreground  # noqa: PLC0415
+        from fbamatte.models.closed_form.foreground import FittedEstimate, estimate_foreground  # noqa: PLC0415
 
         assert self._network is not None, "the estimator is closed"
         if not np.isfinite(image).all():
@@ -189,20 +206,22 @@ class RefinementEstimator:
         trimap = np.ascontiguousarray(trimap, np.float32)
         started = closed_form_alpha(image, trimap)
         gathered = evidence.planes(image, trimap, started, *estimate_foreground(image, started))
-        chosen = np.where((trimap > 0) & (trimap < 1), self._refined(gathered), trimap).astype(np.float32)
-        alpha = closed_form_alpha(image, trimap, near=chosen, trust=TRUST)
-        foreground, background = estimate_foreground(image, alpha)
-        solid, empty = alpha == 1, alpha == 0
-        foreground[solid], background[empty] = image[solid], image[empty]
-        return Estimate(alpha, foreground, background, fitted=True)
+        chosen = self._chosen(gathered, trimap)
+        return FittedEstimate(closed_form_alpha(image, trimap, near=chosen, trust=TRUST), image)
 
-    def _refined(self, gathered: Array) -> Array:
+    def _chosen(self, gathered: Array, trimap: Array) -> Array:
+        """Return the network's alpha, asked for unknown pixels alone: they are a few per cent of a plate."""
         assert self._network is not None, "the estimator is closed"
         lower = self._type != torch.float32
+        unknown = (trimap > 0) & (trimap < 1)
+        alpha: Array = trimap.copy()
+        if not unknown.any():  # no convolution takes no pixels
+            return alpha
         planes = torch.from_numpy(gathered)[None].to(self.device)
         with torch.inference_mode(), torch.autocast(torch.device(self.device).type, self._type, enabled=lower):
-            refined: Array = self._network(look(planes))[0, 0].float().cpu().numpy()
-        return refined
+            seen = look(planes, torch.from_numpy(unknown).to(self.device))
+            alpha[unknown] = self._network(seen)[0, 0, 0].float().cpu().numpy()
+        return alpha
 
     def close(self) -> None:
         """Free the weights."""

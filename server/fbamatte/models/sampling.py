@@ -7,9 +7,11 @@ unknown region are candidates; good pairs spread from pixel to pixel, with rando
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from fbamatte.compositing.jit import kernel
+from fbamatte.models import interruption
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -21,12 +23,18 @@ MOST = 8000
 """Candidates on each side, at most."""
 
 PASSES = 6
+SEED = 88172645463325252
+"""Of the random tries (Marsaglia's xorshift): the same picture gives the same pairs."""
+
 SPAN = 0.002
 """Weight of a candidate's distance against the error of the mixture, per length of the nearest known pixel's."""
 
 
-def best_pairs(image: Array, trimap: Array, to_background: Array, to_foreground: Array) -> tuple[Array, Array, Array]:
-    """Return alpha, the error of the mixture and the distance of its two colours, each (H, W).
+Side = tuple[Array, Array]
+
+
+def candidates(image: Array, trimap: Array) -> tuple[Side, Side]:
+    """Return the known colours (N, 3) near the unknown region, from dark to bright, and their places (N, 2): F's, B's.
 
     Parameters
     ----------
@@ -34,6 +42,23 @@ def best_pairs(image: Array, trimap: Array, to_background: Array, to_foreground:
         Display-encoded.
     trimap : ndarray, shape (H, W)
         0 background, 1 foreground, anything between unknown.
+    """
+    unknown = (trimap > 0) & (trimap < 1)
+    beside = ndimage.distance_transform_edt(~unknown) <= BAND if unknown.any() else unknown
+    return _spread(image, beside & (trimap >= 1)), _spread(image, beside & (trimap <= 0))
+
+
+def best_pairs(
+    image: Array, trimap: Array, sides: tuple[Side, Side], to_background: Array, to_foreground: Array
+) -> tuple[Array, Array, Array]:
+    """Return alpha, the error of the mixture and the distance of its two colours, each (H, W).
+
+    Parameters
+    ----------
+    image, trimap : ndarray
+        As in `candidates`.
+    sides
+        Of `candidates`.
     to_background, to_foreground : ndarray, shape (H, W)
         Pixels to the nearest known one.
 
@@ -44,16 +69,19 @@ def best_pairs(image: Array, trimap: Array, to_background: Array, to_foreground:
     unknown = (trimap > 0) & (trimap < 1)
     alpha = np.where(unknown, np.float32(0.5), trimap).astype(np.float32)
     error, contrast = unknown.astype(np.float32), np.zeros(trimap.shape, np.float32)
-    beside = ndimage.distance_transform_edt(~unknown) <= BAND if unknown.any() else unknown
-    fronts, backs = (_candidates(image, beside & mask) for mask in (trimap >= 1, trimap <= 0))
-    if len(fronts[0]) and len(backs[0]) and unknown.any():
+    if all(len(colours) for colours, _ in sides) and unknown.any():
         picture = np.ascontiguousarray(image, np.float32)
-        _search(picture, unknown, to_background, to_foreground, *fronts, *backs, alpha, error, contrast)
+        pairs = np.zeros((*unknown.shape, 2), np.int32)
+        costs = np.full(unknown.shape, np.float32(1e9))
+        near, dice = (to_background, to_foreground), np.array([SEED], np.uint64)
+        for turn in range(PASSES):
+            interruption.check()
+            _sweep(turn, dice, picture, unknown, *near, *sides[0], *sides[1], pairs, costs, alpha, error, contrast)
     return alpha, error, contrast
 
 
-def _candidates(image: Array, mask: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return colours (N, 3) and places (N, 2) of candidates from dark to bright."""
+def _spread(image: Array, mask: Mask) -> Side:
+    """Return at most `MOST` of a mask's colours and places, evenly from all over it."""
     rows, columns = np.nonzero(mask)
     step = max(1, -(-len(rows) // MOST))
     rows, columns = rows[::step], columns[::step]
@@ -62,64 +90,61 @@ def _candidates(image: Array, mask: NDArray[np.bool_]) -> tuple[Array, Array]:
     return colours[order], np.stack([rows, columns], axis=1)[order].astype(np.float32)
 
 
-@njit(cache=True)
-def _search(
-    image: Array, unknown: Mask, to_background: Array, to_foreground: Array,
+@kernel
+def _sweep(
+    turn: int, dice: NDArray[np.uint64], image: Array, unknown: Mask, to_background: Array, to_foreground: Array,
     f_colours: Array, f_places: Array, b_colours: Array, b_places: Array,
-    alpha: Array, error: Array, contrast: Array,
+    pairs: NDArray[np.int32], costs: Array, alpha: Array, error: Array, contrast: Array,
 ) -> None:  # fmt: skip
-    """Fill alpha, error and contrast of the unknown pixels; sweeps go forward and back in turn."""
+    """Better the pair of each unknown pixel, forward or back: the pairs of its neighbours, then random ones."""
     height, width = unknown.shape
-    pairs = np.zeros((height, width, 2), np.int32)
-    costs = np.full((height, width), np.float32(1e9))
-    state = np.uint64(88172645463325252)
-    counts = (len(f_colours), len(b_colours))
-    for turn in range(PASSES):
-        forward = turn % 2 == 0
-        for r in range(height):
-            y = r if forward else height - 1 - r
-            for c in range(width):
-                x = c if forward else width - 1 - c
-                if not unknown[y, x]:
-                    continue
-                near_f, near_b = max(to_foreground[y, x], np.float32(1)), max(to_background[y, x], np.float32(1))
-                best_i, best_j, best = pairs[y, x, 0], pairs[y, x, 1], costs[y, x]
-                step = -1 if forward else 1
-                reach = max(counts[0], counts[1])
-                tries = 0
-                while True:
-                    if tries < 2:
-                        ny, nx = (y, x + step) if tries == 0 else (y + step, x)
-                        tries += 1
-                        if not (0 <= ny < height and 0 <= nx < width and unknown[ny, nx]) or costs[ny, nx] > 1e8:
-                            continue
-                        i, j = pairs[ny, nx, 0], pairs[ny, nx, 1]
-                    else:
-                        if reach < 1:
-                            break
-                        state ^= state << np.uint64(13)
-                        state ^= state >> np.uint64(7)
-                        state ^= state << np.uint64(17)
-                        i = best_i + int(state % np.uint64(2 * reach + 1)) - reach
-                        j = best_j + int((state >> np.uint64(32)) % np.uint64(2 * reach + 1)) - reach
-                        i, j = min(max(i, 0), counts[0] - 1), min(max(j, 0), counts[1] - 1)
-                        reach //= 2
-                    across = np.float32(1e-6)
-                    along = np.float32(0)
-                    for k in range(3):
-                        d = f_colours[i, k] - b_colours[j, k]
-                        across += d * d
-                        along += (image[y, x, k] - b_colours[j, k]) * d
-                    a = min(max(along / across, np.float32(0)), np.float32(1))
-                    off = np.float32(0)
-                    for k in range(3):
-                        d = image[y, x, k] - a * f_colours[i, k] - (1 - a) * b_colours[j, k]
-                        off += d * d
-                    off = np.sqrt(off)
-                    away_f = np.hypot(f_places[i, 0] - y, f_places[i, 1] - x) / near_f
-                    away_b = np.hypot(b_places[j, 0] - y, b_places[j, 1] - x) / near_b
-                    cost = off + np.float32(SPAN) * (away_f + away_b)
-                    if cost < best:
-                        best, best_i, best_j = cost, i, j
-                        alpha[y, x], error[y, x], contrast[y, x] = a, off, np.sqrt(across)
-                pairs[y, x, 0], pairs[y, x, 1], costs[y, x] = best_i, best_j, best
+    last_f, last_b = len(f_colours) - 1, len(b_colours) - 1
+    state = dice[0]
+    step = 1 if turn % 2 else -1
+    for r in range(height):
+        y = r if step < 0 else height - 1 - r
+        for c in range(width):
+            x = c if step < 0 else width - 1 - c
+            if not unknown[y, x]:
+                continue
+            near = (max(to_foreground[y, x], np.float32(1)), max(to_background[y, x], np.float32(1)))
+            reach = max(last_f, last_b) + 1
+            tries = 0
+            while reach >= 1:
+                if tries < 2:
+                    ny, nx = (y, x + step) if tries == 0 else (y + step, x)
+                    tries += 1
+                    if not (0 <= ny < height and 0 <= nx < width and unknown[ny, nx]) or costs[ny, nx] > 1e8:
+                        continue
+                    i, j = pairs[ny, nx, 0], pairs[ny, nx, 1]
+                else:
+                    state ^= state << np.uint64(13)
+                    state ^= state >> np.uint64(7)
+                    state ^= state << np.uint64(17)
+                    i = pairs[y, x, 0] + int(state % np.uint64(2 * reach + 1)) - reach
+                    j = pairs[y, x, 1] + int((state >> np.uint64(32)) % np.uint64(2 * reach + 1)) - reach
+                    i, j = min(max(i, 0), last_f), min(max(j, 0), last_b)
+                    reach //= 2
+                a, off, apart = _mixture(image[y, x], f_colours[i], b_colours[j])
+                away_f = np.hypot(f_places[i, 0] - y, f_places[i, 1] - x) / near[0]
+                away_b = np.hypot(b_places[j, 0] - y, b_places[j, 1] - x) / near[1]
+                cost = off + np.float32(SPAN) * (away_f + away_b)
+                if cost < costs[y, x]:
+                    costs[y, x], pairs[y, x, 0], pairs[y, x, 1] = cost, i, j
+                    alpha[y, x], error[y, x], contrast[y, x] = a, off, apart
+    dice[0] = state
+
+
+@kernel
+def _mixture(colour: Array, front: Array, back: Array) -> tuple[np.float32, np.float32, np.float32]:
+    """Return the alpha that comes nearest to a colour, how far off it is, and how far apart the two colours are."""
+    across, along, off = np.float32(1e-6), np.float32(0), np.float32(0)
+    for k in range(3):
+        d = front[k] - back[k]
+        across += d * d
+        along += (colour[k] - back[k]) * d
+    a = min(max(along / across, np.float32(0)), np.float32(1))
+    for k in range(3):
+        d = colour[k] - a * front[k] - (1 - a) * back[k]
+        off += d * d
+    return a, np.float32(np.sqrt(off)), np.float32(np.sqrt(across))

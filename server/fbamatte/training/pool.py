@@ -155,5 +155,7 @@ def _pixels(path: Path) -> tuple[NDArray[np.float16], Plane]:
     rows, columns = np.nonzero(planes["trimap"] == 0.5)
     few = np.random.Generator(np.random.PCG64(len(rows))).permutation(len(rows))[:PIXELS]
     rows, columns = rows[few], columns[few]
-    seen = look(torch.from_numpy(evidence_of(path).astype(np.float32))[None])[0].numpy()
-    return seen[:, rows, columns].T.astype(np.float16), planes["alpha"][rows, columns]
+    where = torch.zeros(planes["trimap"].shape, dtype=torch.bool)
+    where[rows, columns] = True
+    seen = look(torch.from_numpy(evidence_of(path).astype(np.float32))[None], where)[0, :, 0].numpy()
+    return seen.T.astype(np.float16), planes["alpha"][where.numpy()]
