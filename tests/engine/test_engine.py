@@ -212,6 +212,14 @@ def test_a_frame_that_does_not_fit_together(change, says):
         Frame(**parts)
 
 
+def test_a_plate_without_a_finite_pixel_is_refused():
+    plate = np.full((8, 9, 3), np.nan, np.float32)
+    trimap = np.zeros((8, 9), np.float32)
+    trimap[:, 3:], trimap[:, 6:] = 0.5, 1
+    with Engine(estimator=Told(None)) as engine, pytest.raises(FrameError, match=r"dark\.7\.exr.*all 72 pixels"):
+        engine.prepare(Frame(plate, trimap, name="dark.7.exr"))
+
+
 def test_every_error_has_a_status_and_an_exit_code():
     def tree(kind):
         yield kind

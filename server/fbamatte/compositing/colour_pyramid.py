@@ -64,53 +64,53 @@ def _neighbour(at: int, size: int) -> int:
 
 
 @kernel
-def _between(half: Array, y: int, wide: Array, held: Array, row: Array) -> None:
-    """Write row ``y`` of the coarser picture enlarged bilinearly.
+def _enlarge(half: Array, y: int, rows: Array, held: Array) -> Array:
+    """Return row ``y`` of the coarser picture enlarged bilinearly.
 
-    Two rows of it are kept in ``wide``, enlarged along x alone, and ``held`` says which: going down, each is made once.
+    Two rows of it are kept, enlarged along x alone, and ``held`` says which: going down, each is made once. The third
+    of ``rows`` is what is returned.
     """
     near, far = y >> 1, _neighbour(y, half.shape[0])
+    width, channels = rows.shape[1], rows.shape[2]
     for k in (near, far):
         if held[k & 1] != k:
             held[k & 1] = k
-            for x in range(row.shape[0]):
+            for x in range(width):
                 beside = _neighbour(x, half.shape[1])
-                for c in range(row.shape[1]):
-                    wide[k & 1, x, c] = _THREE_QUARTERS * half[k, x >> 1, c] + _QUARTER * half[k, beside, c]
-    flat, of_near, of_far = row.reshape(-1), wide[near & 1].reshape(-1), wide[far & 1].reshape(-1)
-    for i in range(flat.shape[0]):
-        flat[i] = _THREE_QUARTERS * of_near[i] + _QUARTER * of_far[i]
+                for c in range(channels):
+                    rows[k & 1, x, c] = _THREE_QUARTERS * half[k, x >> 1, c] + _QUARTER * half[k, beside, c]
+    row, of_near, of_far = rows[2].reshape(-1), rows[near & 1].reshape(-1), rows[far & 1].reshape(-1)
+    for i in range(width * channels):
+        row[i] = _THREE_QUARTERS * of_near[i] + _QUARTER * of_far[i]
+    enlarged: Array = rows[2]
+    return enlarged
 
 
 @kernel
 def push(first: int, last: int, picture: Array, weight: Array, half: Array, trust: np.float32) -> None:
     """Mix each pixel with the coarser picture, bilinearly enlarged, which weighs ``trust``."""
-    width, channels = picture.shape[1], picture.shape[2]
-    row, wide = np.empty((width, channels), np.float32), np.empty((2, width, channels), np.float32)
-    held = np.full(2, -1)
+    rows, held = np.empty((3, *picture.shape[1:]), np.float32), np.full(2, -1)
     for y in range(first, last):
-        _between(half, y, wide, held, row)
-        for x in range(width):
+        row = _enlarge(half, y, rows, held)
+        for x in range(picture.shape[1]):
             w = weight[y, x]
             share = np.float32(1) / (w + trust)
-            for c in range(channels):
+            for c in range(picture.shape[2]):
                 picture[y, x, c] = (w * picture[y, x, c] + trust * row[x, c]) * share
 
 
 @kernel
 def fill(first: int, last: int, picture: Array, share: Array, half: Array, least: np.float32) -> None:
     """Blend a picture into the coarser one where its ``share`` is below ``least``: wholly at 0, smoothly between."""
-    width, channels = picture.shape[1], picture.shape[2]
-    row, wide = np.empty((width, channels), np.float32), np.empty((2, width, channels), np.float32)
-    held = np.full(2, -1)
+    rows, held = np.empty((3, *picture.shape[1:]), np.float32), np.full(2, -1)
     for y in range(first, last):
-        _between(half, y, wide, held, row)
-        for x in range(width):
+        row = _enlarge(half, y, rows, held)
+        for x in range(picture.shape[1]):
             if share[y, x] >= least:
                 continue
             seen = share[y, x] / least
             seen = seen * seen * (np.float32(3) - np.float32(2) * seen)
-            for c in range(channels):
+            for c in range(picture.shape[2]):
                 coarse = row[x, c]
                 if seen > 0:
                     coarse += seen * (picture[y, x, c] - coarse)

@@ -174,10 +174,12 @@ class Engine:
         ------
         TrimapError
             If the trimap has unknown pixels but no foreground or no background.
+        FrameError
+            If no pixel of the plate is finite.
         """
         started = time.monotonic()
         trimaps.check(frame.trimap, frame.label)
-        plate, nonfinite = replace_nonfinite(frame.plate)
+        plate, nonfinite = replace_nonfinite(frame.plate, frame.label)
         known = bool(trimaps.is_known(frame.trimap).all())
         encoded = None
         if not known and not self._light:

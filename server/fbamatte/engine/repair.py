@@ -6,16 +6,25 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from fbamatte.errors import FrameError
+
 Plane = NDArray[np.float32]
 
 
-def replace_nonfinite(plate: Plane) -> tuple[Plane, int]:
+def replace_nonfinite(plate: Plane, label: str) -> tuple[Plane, int]:
     """Return the plate with each NaN or Inf pixel replaced by its nearest finite one, and their count.
 
     Parameters
     ----------
     plate : ndarray, shape (H, W, 3)
-        Returned as it is where every value is finite. A plate without any finite pixel becomes black.
+        Returned as it is where every value is finite.
+    label : str
+        What to call it in messages.
+
+    Raises
+    ------
+    FrameError
+        If no pixel is finite: there is nothing to matte.
     """
     finite = np.isfinite(plate)
     if finite.all():
@@ -23,7 +32,7 @@ def replace_nonfinite(plate: Plane) -> tuple[Plane, int]:
     bad = ~finite.all(axis=2)
     count = int(bad.sum())
     if bad.all():
-        return np.zeros_like(plate), count
+        raise FrameError(f"{label}: all {count} pixels of the plate are NaN or Inf; render it again")
     nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)
     repaired: Plane = plate[tuple(nearest)]
     return repaired, count

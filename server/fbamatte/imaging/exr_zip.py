@@ -72,7 +72,7 @@ def _packed(planes: list[tuple[Plane, bool]]) -> tuple[NDArray[np.uint16], int]:
         if full:
             packed[:, at : at + 2 * width].view(np.float32)[...] = plane
         else:
-            beyond += half.narrow(plane, packed[:, at : at + width])
+            beyond += half.narrow(np.ascontiguousarray(plane), packed[:, at : at + width])
         at += 2 * width if full else width
     return packed, beyond
 

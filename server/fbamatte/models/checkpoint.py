@@ -221,7 +221,9 @@ def _read_pickle(path: Path) -> State:
     except MemoryError:
         raise
     except Exception as error:  # a broken pickle raises whatever it likes
-        reason = str(error).split("\n", 1)[0]
+        # torch's first line is how to run the code after all, advice that nobody is to have from us
+        lines = [line for line in str(error).splitlines() if line.strip() and "weights_only" not in line]
+        reason = lines[0] if lines else type(error).__name__
         raise CheckpointError(f"{path}: not a checkpoint, or one that wants to run code; refused: {reason}") from error
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
