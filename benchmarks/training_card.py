@@ -16,14 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fbamatte.evaluation import metrics
 from fbamatte.models import refinement
-from fbamatte.models.base import ModelInfo
+from fbamatte.models.base import Estimator, ModelInfo
 from fbamatte.models.card import read_card
 from fbamatte.models.checkpoint import load_checkpoint
-from fbamatte.training.judge import measure, photographs
+from fbamatte.training.judge import Photograph, measure, photographs
 from fbamatte.training.recipe import load_recipe
 
 CASES_TO_WIN = 10
+SOLVED = ", last solve included"
 LESS = 0.6
 """Of closed-form's error, with the tight trimap: the goal."""
 
@@ -50,11 +52,14 @@ def main() -> None:
     found = photographs(options.photographs, prior=True, device=device)
     network.to(device)
     refine = load_recipe("refine")
+    whole = refinement.RefinementEstimator(path, options.device) if recipe.architecture == "refine" else None
     rows = []
     for kind, pictures in found.items():
         for picture in pictures:
             ours, theirs = measure(network, picture, recipe, device), measure(AsClosedForm(), picture, refine, device)
             rows.append((kind, Path(picture.name).stem, *ours, *theirs))
+            if whole is not None:
+                rows.append((f"{kind}{SOLVED}", Path(picture.name).stem, *solved(whole, picture), *theirs))
     with (options.run / "figures.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("trimap", "photograph", "sad", "mse", "closed_form_sad", "closed_form_mse"))
@@ -62,6 +67,14 @@ def main() -> None:
     text = card(info, path, rows, options.run, device)
     (options.run / "card.md").write_text(text)
     print(text)
+
+
+def solved(estimator: Estimator, photograph: Photograph) -> tuple[float, float]:
+    """Return SAD (thousands) and MSE (×1000) of a whole estimator: the refining network with its last solve."""
+    image = np.ascontiguousarray(photograph.batch.image[0].permute(1, 2, 0).numpy())
+    alpha = estimator.estimate(image, photograph.trimap).alpha
+    pair = (photograph.truth, photograph.trimap)
+    return metrics.sad(alpha, *pair), 1000 * metrics.mse(alpha, *pair)
 
 
 def loaded(path: Path, architecture: str) -> tuple[nn.Module, ModelInfo]:
@@ -82,12 +95,12 @@ def card(info: ModelInfo, path: Path, rows: list[tuple[object, ...]], run: Path,
         f"| SHA-256 of the weights | `{info.sha256}` |",
         f"| licence | {info.licence}; commercial use {'permitted' if info.commercial else 'not permitted'} |",
         f"| last logged step | {logged[-1]['step']}, loss {logged[-1]['loss']} |",
-        f"| measured on | {name}, {len(rows) // 2} photographs with known alpha, none of them trained on |",
+        f"| measured on | {name}, {len({r[1] for r in rows})} photographs with known alpha, none of them trained on |",
         "",
         "| trimap | SAD (k) | closed-form | MSE (×1000) | closed-form | better on (SAD, MSE) |",
         "|---|---|---|---|---|---|",
     ]  # fmt: skip
-    verdicts = []
+    verdicts = {}  # a network's own is replaced by that with its last solve, which comes after it
     for kind in sorted({str(r[0]) for r in rows}):
         figures = np.array([r[2:] for r in rows if r[0] == kind], dtype=float)
         sad, mse, their_sad, their_mse = figures.mean(axis=0)
@@ -100,10 +113,11 @@ def card(info: ModelInfo, path: Path, rows: list[tuple[object, ...]], run: Path,
             f"{won[0]}, {won[1]} of {len(figures)}",
         )
         lines.append(f"| {kind} | {' | '.join(cells)} |")
-        verdicts.append(sad < their_sad and mse < their_mse and min(won) >= CASES_TO_WIN)
-        if kind == "trimap1":
+        shape = kind.removesuffix(SOLVED)
+        verdicts[shape] = sad < their_sad and mse < their_mse and min(won) >= CASES_TO_WIN
+        if shape == "trimap1":
             goal = sad <= LESS * their_sad and mse <= LESS * their_mse
-    better, reached = ("yes" if all(verdicts) else "no"), ("yes" if goal else "no")
+    better, reached = ("yes" if all(verdicts.values()) else "no"), ("yes" if goal else "no")
     lines += [
         "",
         f"Better than closed-form in both means and on {CASES_TO_WIN} photographs with every trimap: {better}.",
