@@ -17,21 +17,14 @@ from fbamatte.errors import UsageError
 from fbamatte.farm import ray_serve
 from fbamatte.farm.ray_worker import Worker
 from fbamatte.farm.settings import MatteSettings, RaySettings
-from fbamatte.rpc import framing, pixels
+from fbamatte.rpc import framing
 from fbamatte.rpc.v1 import matting_pb2 as pb
 from fbamatte.serving.settings import ServerSettings
 from made import write_sequence
+from serving.helpers import messages
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: pip install 'fbamatte[ray]'")
-
-
-def messages(frame, key):
-    """All messages of one frame, as a client writes them."""
-    first = pixels.frame_header(frame, key, "float")
-    buffers = pixels.to_buffers(frame, first.planes)
-    end = pb.MatteRequest(end=pb.FrameEnd(key=key))
-    return [pb.MatteRequest(header=first), *framing.split(key, buffers), end]
 
 
 def matte(shot, *more):

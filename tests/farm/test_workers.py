@@ -1,6 +1,5 @@
 """Two workers share a batch; how much quicker that is, benchmarks/farm_workers.py says."""
 
-import threading
 from contextlib import ExitStack
 
 from fbamatte.cli import main
@@ -11,6 +10,7 @@ from fbamatte.imaging.exr import read_exr
 from fbamatte.rpc.client import Client
 from fbamatte.testing import serve_in_process
 from made import write_sequence
+from serving.helpers import meeting
 
 
 class Silent:
@@ -20,18 +20,7 @@ class Silent:
 
 def test_a_batch_is_shared_by_two_servers_at_the_same_time(tmp_path):
     """Neither server finishes its first frame before the other has one as well."""
-    shot, both = write_sequence(tmp_path / "shot", range(1001, 1025)), threading.Barrier(2)
-
-    def meet(estimator):
-        estimate = estimator.estimate
-
-        def after_the_other(*arguments):
-            if estimator.calls == 1:
-                both.wait(60)
-            return estimate(*arguments)
-
-        estimator.estimate = after_the_other
-
+    shot, meet = write_sequence(tmp_path / "shot", range(1001, 1025)), meeting(2)
     settings = MatteSettings(f"{shot}/plate.####.exr", trimap=f"{shot}/trimap.####.exr", output=str(tmp_path / "out"))
     with ExitStack() as stack:
         servers = [stack.enter_context(serve_in_process(on_load=meet)) for _ in range(2)]

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import numpy as np
@@ -138,6 +139,24 @@ class Gate:
 
     def open(self) -> None:
         self._open.set()
+
+
+def meeting(count: int) -> Callable[[Any], None]:
+    """Return an ``on_load`` that keeps each of ``count`` estimators at its first frame until all have theirs."""
+    all_here = threading.Barrier(count)
+
+    def meet(estimator: Any) -> None:
+        estimate = estimator.estimate
+
+        def after_the_others(*arguments):
+            # The call before was the warm-up.
+            if estimator.calls == 1:
+                all_here.wait(60)
+            return estimate(*arguments)
+
+        estimator.estimate = after_the_others
+
+    return meet
 
 
 def in_flight(server) -> int:

@@ -159,3 +159,21 @@ def test_a_wish_and_what_it_comes_to_are_one_model(device, made):
         with pool.lease(pool.key("a", precision)):
             pass
     assert [key.precision for key in made] == ["fp32", "bf16"]
+
+
+def test_what_is_replaced_goes_when_its_last_frame_is_done(device, made):
+    versions = ["1"]
+    pool = ModelPool(
+        device,
+        lambda key, _device: made.append(FakeEngine(key)) or made[-1],
+        lambda _key: 1,
+        9,
+        version_of=lambda _model: versions[-1],
+    )
+    with pool.lease(pool.key("a", "fp32")) as old:
+        versions.append("2")
+        with pool.lease(pool.key("a", "fp32")) as new, pool.lease(pool.key("b", "fp32")):
+            assert new is not old
+        assert old.closed_on == ""
+    wait_until(lambda: old.closed_on)
+    assert sorted((key.model, key.version) for key in pool.loaded()) == [("a", "2"), ("b", "2")]

@@ -8,7 +8,7 @@ from fbamatte.rpc.client import Client
 from fbamatte.rpc.v1 import matting_pb2 as pb
 from fbamatte.serving.observer import Observer
 from fbamatte.testing import serve_in_process
-from serving.helpers import Gate, exr_bytes, frame, messages, raw, wait_until
+from serving.helpers import Gate, exr_bytes, frame, meeting, messages, raw, wait_until
 
 
 def test_frames_are_answered_as_they_finish():
@@ -31,21 +31,14 @@ def test_frames_are_answered_as_they_finish():
 
 def test_two_devices_share_the_work_and_each_is_touched_by_one_thread():
     """Neither device finishes its first frame before the other has one as well."""
-    made, both = [], threading.Barrier(2)
+    made, meet = [], meeting(2)
 
-    def meet(estimator):
+    def on_load(estimator):
         made.append(estimator)
-        estimate = estimator.estimate
-
-        def after_the_other(*arguments):
-            if estimator.calls == 1:
-                both.wait(60)
-            return estimate(*arguments)
-
-        estimator.estimate = after_the_other
+        meet(estimator)
 
     with (
-        serve_in_process(models=("testing-null",), device=("fake:0", "fake:1"), lanes=2, on_load=meet) as server,
+        serve_in_process(models=("testing-null",), device=("fake:0", "fake:1"), lanes=2, on_load=on_load) as server,
         Client(server.addresses[0], window=8) as client,
     ):
         mattes = list(client.matte(frame(n) for n in range(16)))

@@ -125,7 +125,7 @@ def test_a_precision_and_what_auto_comes_to_are_one_loaded_model():
             for number, precision in enumerate((pb.PRECISION_AUTO, by_name, pb.PRECISION_UNSPECIFIED)):
                 stream.send(*messages(frame(number), precision=precision))
             assert set(stream.answers(3).values()) == {"OK"}
-        assert server.scheduler.workers[0].pool.loaded() == [("testing-null", automatic)]
+        assert server.scheduler.workers[0].pool.loaded() == [("testing-null", automatic, "")]
 
 
 def test_chunks_of_several_frames_may_be_interleaved(address):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import structlog
 
@@ -27,10 +28,16 @@ class Source:
         What is known without loading it.
     load : callable
         ``load(device, precision) -> Engine``; on the device's own thread.
+    file : Path, optional
+        Where its weights are; another file may take that place.
+    stamp : tuple of int
+        What told that file from others when it was described, see `_stamp`.
     """
 
     info: ModelInfo
     load: Callable[[str, str], Engine]
+    file: Path | None = None
+    stamp: tuple[int, ...] = ()
 
 
 class Catalogue:
@@ -81,7 +88,9 @@ class Catalogue:
         return list(self._sources)
 
     def refresh(self) -> None:
-        """Look for models that were imported since the server started. What is known stays as it is."""
+        """Look for models that were imported since the server started, or have replaced one that is known."""
+        for name in self._sources:
+            self.version(name)
         found = self._find(self._sources)
         if found:
             _log.info("models found", models=sorted(found))
@@ -107,6 +116,16 @@ class Catalogue:
     def info(self, name: str) -> ModelInfo:
         """Return what is known about a model of this catalogue."""
         return self._sources[name].info
+
+    def version(self, name: str) -> str:
+        """Return what tells a model from one that takes its place under its name: the digest of its weights.
+
+        Looks whether its file is still the one that was described. A file that is gone or damaged changes nothing.
+        """
+        source = self._sources[name]
+        if source.file is not None and (stamp := _stamp(source.file)) not in ((), source.stamp):
+            self._sources = {**self._sources, name: _replaced(source, source.file, stamp)}
+        return self._sources[name].info.sha256
 
     def bytes_of(self, name: str) -> int:
         """Return the memory that a model's trained values take."""
@@ -139,4 +158,28 @@ class _Finder:
 
 
 def _registered(name: str) -> Source:
-    return Source(registry.describe(name), lambda device, precision: Engine(name, device, precision))
+    file = None if name in registry.BUILT_IN else registry.path_of(name)
+    # Taken first: what replaces the file while it is read is then noticed.
+    stamp = _stamp(file) if file else ()
+    return Source(registry.describe(name), lambda device, precision: Engine(name, device, precision), file, stamp)
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    """Return what changes when a file is written or another takes its place; empty where there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _replaced(source: Source, file: Path, stamp: tuple[int, ...]) -> Source:
+    """Return the source of the file that is there now; what there was, where that is no model."""
+    try:
+        info = replace(registry.describe(file), name=source.info.name)
+    except (CheckpointError, ModelNotFoundError) as error:
+        _log.error("model not replaced", model=source.info.name, reason=str(error))
+        info = source.info
+    else:
+        _log.info("model replaced", model=info.name, sha256=info.sha256)
+    return replace(source, info=info, stamp=stamp)

@@ -25,6 +25,7 @@ class ModelKey(NamedTuple):
 
     model: str
     precision: str
+    version: str = ""
 
 
 @dataclass
@@ -34,6 +35,8 @@ class _Entry:
     users: int = 0
     # Somebody waits for its room: it takes no new users.
     retiring: bool = False
+    # Another model has its name now.
+    outdated: bool = False
 
 
 class ModelPool:
@@ -53,6 +56,8 @@ class ModelPool:
         Told ``"load"``, ``"evict"`` or ``"load_failed"`` and the key.
     precision_of : callable, optional
         What a wish such as ``auto`` comes to on this device.
+    version_of : callable, optional
+        What tells a model from another of its name that came before.
     """
 
     def __init__(
@@ -63,6 +68,7 @@ class ModelPool:
         budget: int,
         on_event: Callable[[str, ModelKey], None] = lambda _event, _key: None,
         precision_of: Callable[[str], str] = lambda wish: wish,
+        version_of: Callable[[str], str] = lambda _model: "",
     ) -> None:
         self._device = device
         self._load = load
@@ -70,6 +76,7 @@ class ModelPool:
         self.budget = budget
         self._on_event = on_event
         self._precision_of = precision_of
+        self._version_of = version_of
         self._entries: OrderedDict[ModelKey, _Entry] = OrderedDict()
         self._failed: dict[ModelKey, tuple[float, FbaMatteError]] = {}
         # Who waits for a model, in the order of asking.
@@ -78,7 +85,7 @@ class ModelPool:
 
     def key(self, model: str, precision: str) -> ModelKey:
         """Return the key of what a frame asks for: two names of one precision are one model."""
-        return ModelKey(model, self._precision_of(precision))
+        return ModelKey(model, self._precision_of(precision), self._version_of(model))
 
     def loaded(self) -> list[ModelKey]:
         """Return what is in memory, least recently used first."""
@@ -113,7 +120,7 @@ class ModelPool:
         finally:
             with self._changed:
                 entry.users -= 1
-                if entry.retiring and not entry.users:
+                if (entry.retiring or entry.outdated) and not entry.users:
                     self._evict(key)
                 self._changed.notify_all()
 
@@ -141,8 +148,18 @@ class ModelPool:
             raise self._failed[key][1] from None
         with self._changed:
             self._on_event("load", key)
+            self._evict_older(key)
             self._changed.notify_all()
         return entry
+
+    def _evict_older(self, key: ModelKey) -> None:
+        """Let go of what ``key`` has replaced; frames that are at work with it finish first."""
+        for other, entry in list(self._entries.items()):
+            if other[:2] == key[:2] and other != key and entry.engine is not None:
+                if entry.users:
+                    entry.outdated = True
+                else:
+                    self._evict(other)
 
     def _wait_for_place(self, key: ModelKey, check: Callable[[], None]) -> _Entry:
         """Return a loaded entry, or a new one with room made for it; who asks first is served first."""

@@ -189,6 +189,7 @@ class Server:
             self._model_budget(name),
             self._event,
             lambda wish: precision_on(name, wish),
+            self._catalogue.version,
         )
         settings = self.settings
         return DeviceWorker(device, pool, capacity=settings.queue_size, lanes=settings.lanes, on_crash=self._crashed)
