@@ -4,7 +4,8 @@
 
 Each size and precision is a process of its own, computed as the engine would compute it. Pictures of up to
 ``--eager-pixels`` are computed by the plain network in eager float32 too, in the same process. ``--frames`` pictures of
-the first size one after the other are the curve against frames. The file is written anew after each row.
+the first size one after the other are the curve against frames. The file is written anew after each row, and rows
+that are in it stay.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def main() -> None:
         part = {"sizes": of_size, "frames": of_frames}[options.here]
         print(json.dumps(part(options.precision[0], options.size[0], options)))
         return
-    rows: list[Row] = []
+    rows: list[Row] = json.loads(options.json.read_text())["rows"] if options.json and options.json.is_file() else []
     for precision in options.precision:
         for part, sizes in (("sizes", options.size), ("frames", options.size[:1])):
             for size in sizes:
