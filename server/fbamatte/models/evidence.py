@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 Array = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 
 NAMES = (
     "closed-form alpha", "known background", "known foreground", "near background", "near foreground",
@@ -28,6 +29,9 @@ NEAR, FAR = 6.0, 40.0
 WINDOW = 15
 FIT = 8
 """Radius of the windows in which sampled alpha is fitted by a line of the colours."""
+
+REACH = 2 * FIT
+"""Pixels from the unknown region beyond which no plane is looked at, nor anything that one there is made from."""
 
 BINS = (8, 24)
 NOISE = 0.015
@@ -52,14 +56,15 @@ def planes(image: Array, trimap: Array, alpha: Array, foreground: Array, backgro
 
     empty, solid = trimap <= 0, trimap >= 1
     known = [empty, solid]
+    seen = ndimage.maximum_filter(~(empty | solid), 2 * REACH + 1)
     distances = [ndimage.distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, 1e4) for mask in known]
     mixed = alpha[..., None] * foreground + (1 - alpha[..., None]) * background
     sides = candidates(image, trimap)
     sampled, residual, contrast = best_pairs(image, trimap, sides, *(d.astype(np.float32) for d in distances))
     found = [
         alpha, empty, solid, *(np.exp(-d / NEAR) for d in distances), *(np.exp(-d / FAR) for d in distances),
-        *_local_contrast(image), *_of_colour_models(image, empty, solid), *_unlikeness(image, known),
-        sampled, np.tanh(residual / 0.05), contrast, _fitted(image, sampled, _trust(known, residual, contrast)),
+        *_local_contrast(image), *_of_colour_models(image, empty, solid, seen), *_unlikeness(image, known),
+        sampled, np.tanh(residual / 0.05), contrast, _fitted(image, sampled, _trust(known, residual, contrast), seen),
         np.tanh(_length(image - mixed) / 0.05), _length(foreground - background),
     ]  # fmt: skip
     return np.stack([np.asarray(plane, np.float32) for plane in found])
@@ -79,7 +84,7 @@ def _local_contrast(image: Array) -> list[Array]:
     return [*np.clip(planes, -3, 3).transpose(2, 0, 1), np.log(spread + NOISE) / 2 + 1.5]
 
 
-def _of_colour_models(image: Array, empty: NDArray[np.bool_], solid: NDArray[np.bool_]) -> list[Array]:
+def _of_colour_models(image: Array, empty: Mask, solid: Mask, seen: Mask) -> list[Array]:
     """Return for coarse and fine histograms of what is known how much likelier the foreground has a pixel's colour."""
     found = []
     for bins in BINS:
@@ -90,13 +95,15 @@ def _of_colour_models(image: Array, empty: NDArray[np.bool_], solid: NDArray[np.
             counts = np.zeros((bins,) * 3)
             np.add.at(counts, tuple(cell[mask] for cell in cells), 1.0)
             smooth = ndimage.gaussian_filter(counts, 0.7, mode="constant") / max(mask.sum(), 1) * bins**3
-            densities.append(ndimage.map_coordinates(smooth, position.transpose(2, 0, 1), order=1, mode="nearest"))
+            density = np.zeros(seen.shape)
+            density[seen] = ndimage.map_coordinates(smooth, position[seen].T, order=1, mode="nearest")
+            densities.append(density)
         back, front = densities
         found += [(front + 0.05) / (front + back + 0.1), np.tanh(np.log1p(front + back) / 4)]
     return found
 
 
-def _unlikeness(image: Array, known: list[NDArray[np.bool_]]) -> list[Array]:
+def _unlikeness(image: Array, known: list[Mask]) -> list[Array]:
     """Return how many deviations a colour is from what is known nearby of background and of foreground, squashed."""
     found = []
     for mask in known:
@@ -124,13 +131,13 @@ def _carried(values: Array, weight: Array) -> Array:
     return mean
 
 
-def _trust(known: list[NDArray[np.bool_]], residual: Array, contrast: Array) -> Array:
+def _trust(known: list[Mask], residual: Array, contrast: Array) -> Array:
     """Return how much sampled alpha says: all where it is known, little where no pair of colours fits."""
     trust = np.exp(-residual / 0.02) * np.clip(contrast / 0.2, 0.05, 1)
     return np.where(known[0] | known[1], np.float32(1), trust.astype(np.float32))
 
 
-def _fitted(image: Array, alpha: Array, weight: Array) -> Array:
+def _fitted(image: Array, alpha: Array, weight: Array, seen: Mask) -> Array:
     """Return alpha made a line of the colours in each window (He, Sun and Tang 2010, "Guided image filtering")."""
     c = image.transpose(2, 0, 1)
     pairs = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
@@ -143,7 +150,9 @@ def _fitted(image: Array, alpha: Array, weight: Array) -> Array:
         spread[..., i, j] = spread[..., j, i] = moment / total - mean[i] * mean[j]
     spread += np.float32(1e-4) * np.eye(3, dtype=np.float32)
     shared = (np.stack(moments[10:]) / total - mean * mean_alpha).transpose(1, 2, 0)
-    slope = np.linalg.solve(spread, shared[..., None])[..., 0].transpose(2, 0, 1)
+    slopes_seen = np.zeros((*weight.shape, 3), np.float32)
+    slopes_seen[seen] = np.linalg.solve(spread[seen], shared[seen][..., None])[..., 0]
+    slope = slopes_seen.transpose(2, 0, 1)
     offset = mean_alpha - (slope * mean).sum(axis=0)
     *slopes, offset = (_box(plane * total) / _box(total) for plane in (*slope, offset))
     fitted: Array = np.clip(sum(s * channel for s, channel in zip(slopes, c)) + offset, 0, 1)
