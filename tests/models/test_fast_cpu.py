@@ -11,6 +11,7 @@ from fbamatte.models import fast_loops
 from fbamatte.models.fast import FastNetwork
 from fbamatte.models.fast_cpu import HostRun
 from fbamatte.models.fast_host import HUGE, Arena
+from fbamatte.models.fast_layers import Convolution
 from fbamatte.models.fast_loops import array
 from fbamatte.models.fast_planes import Planes
 from fbamatte.models.fast_workers import each
@@ -113,6 +114,18 @@ def test_threads_change_nothing(narrow, kind):
         torch.set_num_threads(before)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
+
+
+def test_weights_in_two_terms_lose_nothing():
+    """Of 16 equal weights 1 + 2⁻⁸, which bfloat16 rounds to 1."""
+    module = torch.nn.Conv2d(16, 16, 1, bias=False)
+    torch.nn.init.constant_(module.weight, 1 + 2**-8)
+    x = features(torch.bfloat16, 16)
+    expected = functional.conv2d(x.double(), module.weight.detach().double()).bfloat16()
+    with torch.inference_mode():
+        found, rounded = (Convolution(module, torch.bfloat16, exact=exact)(x, pad_rows=True) for exact in (True, False))
+    assert torch.equal(found, expected)
+    assert not torch.equal(rounded, expected)
 
 
 @pytest.mark.parametrize("kind", KINDS)
