@@ -1,4 +1,4 @@
-"""EXR files and streams in and out, pixels through `OpenEXR.File`; what is written in ZIP, through `exr_zip`.
+"""EXR files and streams in and out, pixels through `OpenEXR.File`.
 
 Any data window, half and float, scanline and tiled, one part or many, one view or more. What cannot
 be read right is refused by name: deep pixels, subsampled and luminance-chroma channels.
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from fbamatte.compositing import half
 from fbamatte.errors import FrameError, ImageReadError, UsageError
 from fbamatte.frame import Window
-from fbamatte.imaging import attributes, exr_zip
-from fbamatte.imaging.exr_chunks import assemble, extract_part, plain_attributes, take_apart
+from fbamatte.imaging import attributes
+from fbamatte.imaging.exr_chunks import extract_part, replace_attributes
 from fbamatte.imaging.exr_header import DEFAULT_LIMITS, ChannelInfo, FileHeader, Limits, PartHeader, read_header
 from fbamatte.imaging.exr_select import STRUCTURAL, channel_names, choose, views_of
 from fbamatte.imaging.image import AsFloat, Image, Plane
@@ -237,34 +237,7 @@ def encode_exr(
     """
     if compression not in COMPRESSIONS:
         raise UsageError(f"compression {compression!r}: known are {', '.join(COMPRESSIONS)}")
-    wanted = _checked_attributes(image)
-    full = frozenset(image.channels if float_channels == "all" else float_channels)
-    encode = _by_igzip if compression in {"zip", "zips"} else _by_openexr
-    header, chunks, beyond = encode(image, COMPRESSIONS[compression], full)
-    if beyond and overflow_attribute:
-        wanted[overflow_attribute] = attributes.encode(beyond)
-    return assemble({**header, **wanted}, chunks), beyond
-
-
-Encoded = tuple[dict[str, attributes.Typed], list[Any], int]
-
-
-def _by_igzip(image: Image, compression: OpenEXR.Compression, full: Collection[str]) -> Encoded:
-    """Return header, chunks and the count of values beyond half; see `fbamatte.imaging.exr_zip`."""
-    channels = {name: image.channels[name] for name in sorted(image.channels, key=lambda name: name.encode())}
-    chunks, beyond = exr_zip.zip_chunks(channels, full, compression.value, image.data_window.y_min)
-    header = {
-        **plain_attributes(),
-        "channels": ("chlist", exr_zip.channel_list(channels, full)),
-        "compression": attributes.typed("compression", compression.value),
-        "dataWindow": attributes.typed("box2i", *_corners(image.data_window)),
-        "displayWindow": attributes.typed("box2i", *_corners(image.display_window)),
-        "pixelAspectRatio": attributes.typed("float", image.pixel_aspect),
-    }
-    return header, chunks, beyond
-
-
-def _by_openexr(image: Image, compression: OpenEXR.Compression, full: Collection[str]) -> Encoded:
+    full = image.channels if float_channels == "all" else float_channels
     beyond = 0
     planes: dict[str, NDArray[Any]] = {}
     for channel, plane in image.channels.items():
@@ -273,18 +246,20 @@ def _by_openexr(image: Image, compression: OpenEXR.Compression, full: Collection
         else:
             planes[channel] = np.empty(plane.shape, np.float16)
             beyond += half.narrow(plane, planes[channel].view(np.uint16))
-    (left, top, right, bottom), shown = _corners(image.data_window), _corners(image.display_window)
     header = {
         "type": OpenEXR.scanlineimage,
-        "compression": compression,
-        "dataWindow": ((left, top), (right, bottom)),
-        "displayWindow": (shown[:2], shown[2:]),
+        "compression": COMPRESSIONS[compression],
+        "dataWindow": _box(image.data_window),
+        "displayWindow": _box(image.display_window),
         "pixelAspectRatio": float(image.pixel_aspect),
     }
     _use_threads()
     buffer = io.BytesIO()
     OpenEXR.File(header, planes).write(buffer)
-    return *take_apart(buffer.getbuffer()), beyond
+    wanted = _checked_attributes(image)
+    if beyond and overflow_attribute:
+        wanted[overflow_attribute] = attributes.encode(beyond)
+    return replace_attributes(buffer.getbuffer(), wanted), beyond
 
 
 def _checked_attributes(image: Image) -> dict[str, attributes.Typed]:
@@ -297,5 +272,5 @@ def _checked_attributes(image: Image) -> dict[str, attributes.Typed]:
     return found
 
 
-def _corners(window: Window) -> tuple[int, int, int, int]:
-    return window.x_min, window.y_min, window.x_max, window.y_max
+def _box(window: Window) -> tuple[tuple[int, int], tuple[int, int]]:
+    return (window.x_min, window.y_min), (window.x_max, window.y_max)

@@ -50,7 +50,7 @@ def extract_part(stream: BinaryIO, header: FileHeader, part: PartHeader, name: s
     return assemble(_bare_attributes(part), pieces, FLAG_TILED if part.tiled else 0)
 
 
-def assemble(header: Mapping[str, Typed], pieces: Sequence[bytes | memoryview], flags: int = 0) -> bytes:
+def assemble(header: Mapping[str, Typed], pieces: Sequence[bytes], flags: int = 0) -> bytes:
     """Return a single-part EXR file of these attributes and chunks, in the order given."""
     names = [n for attribute, (kind, _) in header.items() for n in (attribute, kind)]
     if max(len(_name(n)) for n in names) > 31 or _has_long_channel(header["channels"][1]):
@@ -71,19 +71,14 @@ def replace_attributes(data: memoryview, wanted: Mapping[str, Typed]) -> bytes:
     The way around OpenEXR's Python types, which hold no ``m44d``, no string in Latin-1 and no
     rational in unreduced form.
     """
-    header, chunks = take_apart(data)
-    return assemble({**header, **wanted}, chunks)
-
-
-def take_apart(data: memoryview) -> tuple[dict[str, Typed], list[memoryview]]:
-    """Return the attributes and the chunks of a single-part EXR file whose chunks stand one after the other."""
     header = read_header(io.BytesIO(data), "file just written")
+    merged = {**header.parts[0].attributes, **wanted}
     first = struct.unpack_from("<Q", data, header.tables_at)[0]
     count = (first - header.tables_at) // 8
     offsets = struct.unpack_from(f"<{count}Q", data, header.tables_at)
     ends = [*offsets[1:], len(data)]
     assert list(offsets) == sorted(offsets), "our own files are written top to bottom"
-    return dict(header.parts[0].attributes), [data[at:end] for at, end in zip(offsets, ends)]
+    return assemble(merged, [data[at:end] for at, end in zip(offsets, ends)])  # type: ignore[misc]  # join takes views
 
 
 def _name(text: str) -> bytes:
@@ -101,21 +96,14 @@ def _has_long_channel(channel_list: bytes) -> bool:
 
 def _bare_attributes(part: PartHeader) -> dict[str, Typed]:
     keep = {name: part.attributes[name] for name in ("channels", "compression", "dataWindow", "displayWindow")}
-    keep.update(plain_attributes())
+    keep["lineOrder"] = attributes.typed("lineOrder", 0)
+    keep["pixelAspectRatio"] = attributes.typed("float", 1.0)
+    keep["screenWindowCenter"] = attributes.typed("v2f", 0.0, 0.0)
+    keep["screenWindowWidth"] = attributes.typed("float", 1.0)
     if part.tiled:
         width, height = _tile_size(part)
         keep["tiles"] = attributes.typed("tiledesc", width, height, LEVELS_NONE)
     return keep
-
-
-def plain_attributes() -> dict[str, Typed]:
-    """Return what every header has to say, where there is nothing to say."""
-    return {
-        "lineOrder": attributes.typed("lineOrder", 0),
-        "pixelAspectRatio": attributes.typed("float", 1.0),
-        "screenWindowCenter": attributes.typed("v2f", 0.0, 0.0),
-        "screenWindowWidth": attributes.typed("float", 1.0),
-    }
 
 
 def _tile_size(part: PartHeader) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What the program's own ZIP says, read by OpenEXR, against NumPy's conversion to half."""
+"""What is written in ZIP, read by OpenEXR, against NumPy's conversion to half."""
 
 import io
 
