@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +85,7 @@ def loaded(path: Path, architecture: str) -> tuple[nn.Module, ModelInfo]:
     return load_checkpoint(path), read_card(path).info()
 
 
-def card(info: ModelInfo, path: Path, rows: list[tuple[object, ...]], run: Path, device: torch.device) -> str:
+def card(info: ModelInfo, path: Path, rows: Sequence[tuple[object, ...]], run: Path, device: torch.device) -> str:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
     with (run / "log.csv").open(newline="") as file:
         logged = list(csv.DictReader(file))
