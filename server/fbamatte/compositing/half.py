@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fbamatte.compositing.jit import kernel
 
-HALF_MAX: Final = np.float32(65504.0)
+HALF_MAX: Final = np.float32(np.finfo(np.float16).max)
 _INFINITE: Final = np.float32(65520.0)  # the least that rounds beyond the largest half
 
 

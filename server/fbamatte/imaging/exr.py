@@ -16,7 +16,6 @@ import numpy as np
 import OpenEXR
 from numpy.typing import NDArray
 
-from fbamatte.compositing import half
 from fbamatte.errors import FrameError, ImageReadError, UsageError
 from fbamatte.frame import Window
 from fbamatte.imaging import attributes
@@ -28,7 +27,7 @@ from fbamatte.imaging.quiet import captured_stdout
 
 __all__ = ["COMPRESSIONS", "DEFAULT_LIMITS", "HALF_MAX", "Limits", "encode_exr", "read_exr", "write_exr"]
 
-HALF_MAX = float(half.HALF_MAX)
+HALF_MAX = float(np.finfo(np.float16).max)
 COMPRESSIONS = {
     "none": OpenEXR.NO_COMPRESSION,
     "zips": OpenEXR.ZIPS_COMPRESSION,
@@ -237,6 +236,8 @@ def encode_exr(
     """
     if compression not in COMPRESSIONS:
         raise UsageError(f"compression {compression!r}: known are {', '.join(COMPRESSIONS)}")
+    from fbamatte.compositing import half  # noqa: PLC0415  # brings numba, which who only reads can do without
+
     full = image.channels if float_channels == "all" else float_channels
     beyond = 0
     planes: dict[str, NDArray[Any]] = {}
