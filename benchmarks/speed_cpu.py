@@ -2,9 +2,11 @@
 
     python benchmarks/speed_cpu.py [--size 640x800] [--repeat 3] [--threads 2] [--model FILE] [--json FILE]
 
-The methods take turns; of each, the fastest wall-clock and the least processor time count (the latter,
-with one thread, means something on a busy machine too). Without ``--model`` the weights are synthetic:
-speed is the real one, but errors are those of an untrained network, which magnifies every rounding.
+The methods take turns. Of each the fastest wall-clock and the least processor time are given (the latter, with one
+thread, means something on a busy machine too). Ratios are the medians over all turns but the first of eager's seconds
+in a turn ÷ the method's in the same one: a virtual machine's speed changes over minutes. Without ``--model`` the
+weights are synthetic: speed is the real one, but errors are those of an untrained network, which magnifies every
+rounding.
 ``--unknown`` sets the trimap's unknown share. ``--compile`` adds torch.compile of the plain network.
 The cost curve: ``--no-eager --size 640x800 1080x1920 2160x3840 --json FILE --plot FILE``.
 """
@@ -77,13 +79,19 @@ def measure(options: argparse.Namespace, image: np.ndarray, trimap: np.ndarray) 
         if "eager fp32" in runs:
             error = (found[name] - found["eager fp32"]).abs()
             rows[-1].update({
-                "times_eager": round(min(wall["eager fp32"]) / min(wall[name]), 2),
-                "times_eager_cpu": round(min(cpu["eager fp32"]) / min(cpu[name]), 2),
+                "times_eager": times(wall["eager fp32"], wall[name]),
+                "times_eager_cpu": times(cpu["eager fp32"], cpu[name]),
                 "alpha_mean": float(error[0][unknown].mean()), "alpha_max": float(error[0][unknown].max()),
                 "colour_max": float(error[1:].max()),
             })  # fmt: skip
         print(json.dumps(rows[-1]), flush=True)
     return rows
+
+
+def times(eager: list[float], ours: list[float]) -> float:
+    """Return the median over turns of eager's seconds ÷ ours; the first turn warms up and counts only if alone."""
+    ratios = np.divide(eager, ours)
+    return round(float(np.median(ratios[1:] if len(ratios) > 1 else ratios)), 2)
 
 
 def methods(options: argparse.Namespace, image: np.ndarray, trimap: np.ndarray) -> dict[str, Callable[[], Tensor]]:

@@ -29,7 +29,7 @@ SHARE = {torch.bfloat16: 2}
 """Of what number a layer's strips are a multiple, so that no core waits, whatever the number of threads: sums stay the
 same. In float32 smaller strips cost more than waiting."""
 
-HEAD_BUDGET = 4 << 20
+HEAD_BUDGET = 16 << 20
 """Bytes of a tile of the head: halo on all sides costs least where tiles are about square."""
 
 TILE = 128
