@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 # Rows times columns of one strip: a strip's temporaries stay inside a core's cache.
 STRIP_PIXELS = 1 << 15
 
-In = TypeVar("In")
-Out = TypeVar("Out")
 
 _at_work = 0
 _counting = threading.Lock()
@@ -58,16 +56,17 @@ def in_strips(function: Callable[..., None], *arrays: NDArray[Any]) -> None:
     rows = max(1, STRIP_PIXELS // max(1, arrays[0].shape[1]))
     starts = range(0, height, rows)
 
-    side_by_side(lambda start: function(*(array[start : start + rows] for array in arrays)), starts)
+    def run(start: int) -> None:
+        function(*(array[start : start + rows] for array in arrays))
 
-
-def side_by_side(function: Callable[[In], Out], items: Sequence[In]) -> list[Out]:
-    """Return ``function(item)`` for each item, in order, worked on by as many threads as `workers` allows."""
-    threads = min(len(items), workers())
+    threads = min(len(starts), workers())
     if threads <= 1:
-        return [function(item) for item in items]
+        for start in starts:
+            run(start)
+        return
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(function, items))
+        for done in [pool.submit(run, start) for start in starts]:
+            done.result()
 
 
 def empty_like(array: NDArray[Any]) -> NDArray[np.float32]:
