@@ -1,4 +1,4 @@
-"""A network that starts where closed-form matting ends: it adds to its alpha what the picture gives evidence of."""
+"""A network that starts where closed-form matting ends: it chooses between its alpha and a sampled one."""
 
 from __future__ import annotations
 
@@ -174,14 +174,14 @@ class RefinementEstimator:
     path : path
         Of `save`.
     device, precision : str
-        As in `fbamatte.models.registry.load`.
+        As in `fbamatte.models.registry.load`; a CPU computes in float32: so few weights leave fewer bits no time to save.
     name : str
         What the user calls it; by default what its file says.
     """
 
     def __init__(self, path: str | Path, device: str = "auto", precision: str = "auto", *, name: str = "") -> None:
         place = resolve_device(device)
-        self.precision, self._type = resolve_precision(precision, place)
+        self.precision, self._type = resolve_precision("fp32" if place.type == "cpu" else precision, place)
         loaded = load(path)
         self.info, self.device = replace(loaded.info, name=name or loaded.info.name), str(place)
         if not self.info.commercial:

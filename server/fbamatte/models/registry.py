@@ -88,9 +88,7 @@ def load(name_or_path: str | Path, device: str = "auto", precision: str = "auto"
     if path.suffix == SUFFIX and recognises_refinement(path):
         from fbamatte.models.refinement import RefinementEstimator  # brings torch
 
-        if device == "cpu" and precision == "bf16":
-            precision = "fp32"  # a few thousand weights: fewer bits would save nothing
-        return RefinementEstimator(path, device, "fp32" if precision == "auto" else precision, name=known_as)
+        return RefinementEstimator(path, device, precision, name=known_as)
     from fbamatte.models.fba import create_from  # brings torch
 
     return create_from(path, device, precision, name=known_as)

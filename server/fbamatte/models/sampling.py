@@ -38,10 +38,8 @@ def candidates(image: Array, trimap: Array) -> tuple[Side, Side]:
 
     Parameters
     ----------
-    image : ndarray, shape (H, W, 3)
-        Display-encoded.
-    trimap : ndarray, shape (H, W)
-        0 background, 1 foreground, anything between unknown.
+    image, trimap : ndarray
+        As in `fbamatte.models.evidence.planes`.
     """
     unknown = (trimap > 0) & (trimap < 1)
     beside = ndimage.distance_transform_edt(~unknown) <= BAND if unknown.any() else unknown
