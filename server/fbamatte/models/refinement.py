@@ -174,7 +174,7 @@ class RefinementEstimator:
     path : path
         Of `save`.
     device, precision : str
-        As in `fbamatte.models.registry.load`; a CPU computes in float32, since fewer bits of so few weights save nothing.
+        As in `fbamatte.models.registry.load`; a CPU computes in float32: fewer bits of so few weights save nothing.
     name : str
         What the user calls it; by default what its file says.
     """
