@@ -126,11 +126,12 @@ def versions() -> dict[str, str]:
     Exception
         Whatever importing them raises, in an interpreter where they do not load.
     """
+    import fbamatte
+    import fbamatte.rpc.client  # before grpc: it says how grpc is to behave in a host
+
+    # isort: split
     import google.protobuf
     import grpc
-
-    import fbamatte
-    import fbamatte.rpc.client
 
     return {
         "python": platform.python_version(),
