@@ -6,7 +6,7 @@
 
 The estimator sleeps as a GPU would. Each caller sends one frame, waits for its answer and sends the next,
 so with n callers a frame is answered after n times the service time at best; ``over ideal`` says how far
-from that it is.
+from that it is. The stages are what the server says of them, the wire is what is left.
 """
 
 from __future__ import annotations
@@ -39,14 +39,13 @@ def main() -> None:
     with running_server("--log-level=warning", models=[model, "testing-wire"]) as server:
         list(Client(server.address).matte([frame] * 20))
         for callers in CALLERS:
-            measured = np.array(crowd(server.address, frame, callers, max(10, 400 // callers)))
-            report(callers, arguments.seconds, measured)
+            report(callers, arguments.seconds, crowd(server.address, frame, callers, max(10, 400 // callers)))
         memory(server.address, server.process.pid, arguments.frames)
 
 
-def crowd(address: str, frame: Frame, callers: int, each: int) -> list[tuple[float, float]]:
-    """Return (whole, queued) seconds of each frame of so many callers."""
-    found: list[tuple[float, float]] = []
+def crowd(address: str, frame: Frame, callers: int, each: int) -> list[dict[str, float]]:
+    """Return the seconds of each frame of so many callers: those of the server's stages, and the whole."""
+    found: list[dict[str, float]] = []
     threads = [threading.Thread(target=lambda: found.extend(call(address, frame, each))) for _ in range(callers)]
     for thread in threads:
         thread.start()
@@ -55,7 +54,7 @@ def crowd(address: str, frame: Frame, callers: int, each: int) -> list[tuple[flo
     return found
 
 
-def call(address: str, frame: Frame, count: int) -> list[tuple[float, float]]:
+def call(address: str, frame: Frame, count: int) -> list[dict[str, float]]:
     found = []
     turn = threading.Semaphore(1)
     begun = [0.0]
@@ -70,28 +69,32 @@ def call(address: str, frame: Frame, count: int) -> list[tuple[float, float]]:
             yield pb.MatteRequest(end=pb.FrameEnd(key=str(number)))
 
     with grpc.insecure_channel(address, options=(("grpc.use_local_subchannel_pool", 1),)) as channel:
-        queued = 0.0
+        stages: dict[str, float] = {}
         for message in framing.stub_method(channel)(requests()):
             if isinstance(message, framing.Chunk):
                 continue
             if message.HasField("header"):
-                queued = message.header.stage_seconds["queued"]
+                stages = dict(message.header.stage_seconds)
             elif message.HasField("error"):
                 raise RuntimeError(message.error.message)
             elif message.HasField("end"):
-                found.append((time.monotonic() - begun[0], queued))
+                found.append({**stages, "whole": time.monotonic() - begun[0]})
                 turn.release()
     return found
 
 
-def report(callers: int, service: float, measured: np.ndarray) -> None:
-    whole, queued = measured.T
+def report(callers: int, service: float, measured: list[dict[str, float]]) -> None:
+    whole, queued = (np.array([frame[name] for frame in measured]) for name in ("whole", "queued"))
     p50, p99 = np.quantile(whole, [0.5, 0.99])
     wait50, wait99 = np.quantile(queued, [0.5, 0.99])
+    names = [name for name in measured[0] if name != "whole"]
+    stages = {name: float(np.median([frame[name] for frame in measured])) for name in names}
+    stages["wire"] = float(np.median([2 * frame["whole"] - sum(frame.values()) for frame in measured]))
     print(
         f"{callers:3d} callers: answer p50 {p50 * 1000:7.1f} ms, p99 {p99 * 1000:7.1f} ms; "
         f"queue wait p50 {wait50 * 1000:7.1f} ms, p99 {wait99 * 1000:7.1f} ms; "
-        f"over ideal ×{p50 / (callers * service):.2f} ({len(whole)} frames of {service * 1000:g} ms)"
+        f"over ideal ×{p50 / (callers * service):.2f} ({len(whole)} frames of {service * 1000:g} ms)\n"
+        f"            medians in ms: {', '.join(f'{name} {seconds * 1000:.1f}' for name, seconds in stages.items())}"
     )
 
 
