@@ -1,12 +1,16 @@
 """The CPU's compiled loops against torch in float64; strips on threads give what one thread gives."""
 
+import signal
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional
 
+from fbamatte.errors import CancelledError
 from fbamatte.models import fast_loops
 from fbamatte.models.fast import FastNetwork
 from fbamatte.models.fast_cpu import HostRun
@@ -14,7 +18,8 @@ from fbamatte.models.fast_host import HUGE, Arena
 from fbamatte.models.fast_layers import Convolution
 from fbamatte.models.fast_loops import array
 from fbamatte.models.fast_planes import Planes
-from fbamatte.models.fast_workers import each
+from fbamatte.models.fast_workers import each, led
+from fbamatte.models.interruption import check, interruptible
 from fbamatte.models.tiles import Strips
 
 SLOPE = np.float32(0.01)
@@ -52,6 +57,20 @@ def test_stored_rows_are_the_same_and_their_sums_the_picture_s(kind):
     variance, mean = torch.var_mean(x.double(), (0, 2, 3), correction=0)
     assert np.allclose(pivot + sums[0] / count, mean, rtol=1e-7)
     assert np.allclose(sums[1] / count - (sums[0] / count) ** 2, variance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_moments_of_strips_are_those_of_the_picture_s_groups(kind):
+    x, strips = features(kind, 36, 13), []
+    for first, last in ((0, 4), (4, 5), (5, 13)):
+        part, pivot, sums = x[:, :, first:last], np.empty(36, np.float32), np.zeros((2, 36))
+        fast_loops.store(array(part), array(torch.empty_like(part)), pivot, sums)
+        strips.append(((last - first) * 7.0, pivot, sums))
+    mean, variance = np.empty((2, 36))
+    fast_loops.moments(*(np.array(part) for part in zip(*strips)), mean, variance, 9)
+    groups = x.double().reshape(4, -1)
+    assert np.allclose(mean, groups.mean(1).repeat_interleave(9), rtol=1e-7)
+    assert np.allclose(variance, groups.var(1, correction=0).repeat_interleave(9), rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,7 +149,7 @@ def test_weights_in_two_terms_lose_nothing():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_finds_every_loop_compiled(narrow, kind):
-    loops = [fast_loops.store, fast_loops.apply, fast_loops.join, fast_loops.put, fast_loops.double]
+    loops = [fast_loops.moments, fast_loops.store, fast_loops.apply, fast_loops.join, fast_loops.put, fast_loops.double]
     for loop in loops:
         loop._reset_overloads()  # other tests have called them with types of their own
     fast_loops.compile_loops.__wrapped__(kind)
@@ -153,7 +172,7 @@ def test_strips_are_computed_on_threads_that_stay_alone_in_theirs():
     try:
         torch.set_num_threads(2)
         with torch.inference_mode():
-            each(work, strips)
+            led(lambda: each(work, strips))
     finally:
         torch.set_num_threads(before)
     assert set(seen) == set(strips)
@@ -162,13 +181,75 @@ def test_strips_are_computed_on_threads_that_stay_alone_in_theirs():
     assert mode == {True}
 
 
-def test_an_error_in_a_strip_is_the_callers():
-    def work(first, last):
-        if first == 3:
-            raise MemoryError("strip 3")
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
-    with pytest.raises(MemoryError, match="strip 3"):
-        each(work, [(k, k + 1) for k in range(6)])
+
+@pytest.mark.parametrize("strip", [0, 3, 5])
+def test_an_error_in_a_strip_is_the_callers_once_nobody_works_any_more(two_threads, strip):
+    begun, ended = [], []
+
+    def work(first, last):
+        begun.append(first)
+        if first == strip:
+            raise MemoryError(f"strip {strip}")
+        time.sleep(0.01)
+        ended.append(first)
+
+    with pytest.raises(MemoryError, match=f"strip {strip}"):
+        led(lambda: each(work, [(k, k + 1) for k in range(6)]))
+    assert sorted(begun) == sorted([*ended, strip])
+    assert len(begun) <= strip + 2  # nobody began another
+
+
+def test_more_pictures_than_threads_wait_for_none_of_each_other(two_threads):
+    """Every thread leads a picture, so none is left to help."""
+    done = []
+
+    def picture():
+        for layer in range(20):
+            each(lambda *strip: done.append(strip), [(layer, k) for k in range(8)])
+        return True
+
+    with ThreadPoolExecutor(4) as callers:
+        pictures = [callers.submit(led, picture) for _ in range(8)]
+        assert all(p.result(timeout=60) for p in pictures)
+    assert sorted(done) == sorted([(layer, k) for layer in range(20) for k in range(8)] * 8)
+
+
+def test_a_leader_asks_what_its_caller_was_to_ask(two_threads):
+    def nobody_waits():
+        raise CancelledError("nobody waits")
+
+    with pytest.raises(CancelledError, match="nobody waits"), interruptible(nobody_waits):
+        led(check)
+
+
+def test_an_interrupted_caller_leaves_no_picture_behind(two_threads):
+    begun, ended = threading.Event(), threading.Event()
+
+    def picture():
+        begun.set()
+        try:
+            for _ in range(5000):
+                check()
+                time.sleep(0.001)
+        finally:
+            ended.set()
+
+    def interrupt():
+        begun.wait()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            led(picture)
+    assert ended.is_set()
 
 
 def test_an_arena_hands_on_what_fits():

@@ -17,7 +17,7 @@ from fbamatte.models.fast_loops import array
 from fbamatte.models.fast_maps import Computed
 from fbamatte.models.fast_planes import Planes
 from fbamatte.models.fast_pyramid import PoolingMatrices
-from fbamatte.models.fast_workers import each
+from fbamatte.models.fast_workers import each, led
 from fbamatte.models.layers import Bottleneck
 from fbamatte.models.tiles import Strips
 
@@ -25,9 +25,9 @@ CACHE_BUDGET = 8 << 20
 """Bytes of a strip: larger ones leave the cores' caches, and there would be fewer than cores."""
 
 
-SHARE = {torch.bfloat16: 2}
+SHARE = 2
 """Of what number a layer's strips are a multiple, so that no core waits, whatever the number of threads: sums stay the
-same. In float32 smaller strips cost more than waiting."""
+same."""
 
 HEAD_BUDGET = 16 << 20
 """Bytes of a tile of the head: halo on all sides costs least where tiles are about square."""
@@ -41,14 +41,17 @@ class HostRun(Run):
 
     def __init__(self, fast: FastNetwork, planes: Planes, strips: Strips) -> None:
         budget = min(strips.budget or CACHE_BUDGET, CACHE_BUDGET)
-        head, share = min(strips.head, HEAD_BUDGET), SHARE.get(fast.dtype, 1)
-        super().__init__(fast, planes, Strips(budget, strips.folder, head, share))
+        super().__init__(fast, planes, Strips(budget, strips.folder, min(strips.head, HEAD_BUDGET), SHARE))
         self._arena = Arena()
 
     @staticmethod
     def can(fast: FastNetwork, planes: Planes) -> bool:
         """Return whether there are loops for this."""
         return planes.device.type == "cpu" and {fast.dtype, fast.head_dtype} <= fast_loops.KINDS
+
+    def output(self) -> Tensor:
+        """Encode, decode, head."""
+        return led(super().output)
 
     def _map(self, channels: int, height: int, width: int) -> HostMap:
         return HostMap(self._place, self._arena, channels, height, width)
@@ -130,18 +133,18 @@ class HostRun(Run):
         if self._fast.only_unknown:
             out[:] = planes.known()[:, : out.shape[1]]
 
-        def work(first: int, last: int) -> None:
-            for left in range(0, width, TILE):
-                right = min(left + TILE, planes.width)
-                if self._fast.only_unknown and not planes.unknown(first, last, left, right):
-                    continue
-                source, halo = self._head_source(x, max(left - 2, 0), min(right + 2, planes.width)), min(left, 2)
-                raw = self._head_rows(source, first, last)[..., halo : halo + right - left]
-                done = self._network.head(raw.to(out.dtype).contiguous(), planes.image_rows(first, last, left, right))
-                out[:, :, first:last, left:right] = done[:, :, : height - first, : width - left]
+        def work(first: int, last: int, left: int, right: int) -> None:
+            if self._fast.only_unknown and not planes.unknown(first, last, left, right):
+                return
+            source, halo = self._head_source(x, max(left - 2, 0), min(right + 2, planes.width)), min(left, 2)
+            raw = self._head_rows(source, first, last)[..., halo : halo + right - left]
+            done = self._network.head(raw.to(out.dtype).contiguous(), planes.image_rows(first, last, left, right))
+            out[:, :, first:last, left:right] = done[:, :, : height - first, : width - left]
 
         row_bytes = TILE * 4 * (8 + 2 * x.channels + 48 + 8)
-        each(work, self._strips.cut(planes.height, row_bytes, self._strips.head))
+        strips = list(self._strips.cut(planes.height, row_bytes, self._strips.head))
+        columns = [(left, min(left + TILE, planes.width)) for left in range(0, width, TILE)]
+        each(work, [strip + of for strip in strips for of in columns])
         return out
 
     def _rectified(self, x: Tensor, dtype: torch.dtype) -> Tensor:

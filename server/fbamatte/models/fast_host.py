@@ -146,16 +146,10 @@ class HostMap:
         if not isinstance(norm, nn.GroupNorm):
             return norm.running_mean.double().numpy(), norm.running_var.double().numpy()  # type: ignore[operator]
         parts = [self._measured[first] for first in sorted(self._measured)]  # in order: the same sum every time
-        counts = np.array([part[0] for part in parts], np.float64)[:, None]
-        away, squares = (np.stack([part[2][k] for part in parts]) / counts for k in (0, 1))
-        means = np.stack([part[1] for part in parts]) + away
-        weights = counts / counts.sum()
-        mean = (weights * means).sum(0)
-        variance = (weights * (squares - away**2 + (means - mean) ** 2)).sum(0)
-        groups = (norm.num_groups, -1)
-        centre = mean.reshape(groups).mean(1, keepdims=True)
-        spread = (variance.reshape(groups) + (mean.reshape(groups) - centre) ** 2).mean(1, keepdims=True)
-        return tuple(np.broadcast_to(x, mean.reshape(groups).shape).ravel() for x in (centre, spread))  # type: ignore[return-value]
+        counts, pivots, sums = (np.array(part) for part in zip(*parts))
+        mean, variance = np.empty((2, self.channels))
+        fast_loops.moments(counts.astype(float), pivots, sums, mean, variance, self.channels // norm.num_groups)
+        return mean, variance
 
     @property
     def joins(self) -> bool:

@@ -81,6 +81,31 @@ def store(x: Features, out: Features, pivot: PerChannel, sums: np.ndarray[Any, A
 
 
 @kernel
+def moments(
+    counts: np.ndarray[Any, Any], pivots: np.ndarray[Any, Any], sums: np.ndarray[Any, Any],
+    mean: PerChannel, variance: PerChannel, size: int,
+) -> None:  # fmt: skip
+    """Write each channel's group's mean and biased variance, from what `store` found in strips, one row a strip.
+
+    Groups are ``size`` channels; the strips' pixels are ``counts``.
+    """
+    strips, channels = pivots.shape
+    total = counts.sum()
+    for start in range(0, channels, size):
+        centre = spread = 0.0
+        for k in range(start, start + size):
+            for i in range(strips):
+                centre += counts[i] * pivots[i, k] + sums[i, 0, k]
+        centre /= total * size
+        for k in range(start, start + size):
+            for i in range(strips):
+                away = pivots[i, k] - centre
+                spread += sums[i, 1, k] + 2 * away * sums[i, 0, k] + counts[i] * away * away
+        mean[start : start + size] = centre
+        variance[start : start + size] = max(spread / (total * size), 0.0)
+
+
+@kernel
 def apply(x: Features, left: int, scale: PerChannel, shift: PerChannel, slope: Any, out: Features) -> None:
     """Write the normalised and rectified rows from column ``left`` on; ``out`` is not ``x``: vectors need that."""
     height, width, channels = out.shape
@@ -152,6 +177,7 @@ def compile_loops(kind: torch.dtype) -> None:
     scale, sums = np.zeros(8, np.float64 if kind == torch.float64 else np.float32), np.zeros((2, 8))
     slope = scale.dtype.type(0)
     store(x, x.copy(), scale, sums)
+    moments(np.ones(1), scale[None], sums[None], np.zeros(8), np.zeros(8), 4)
     wide = np.zeros(x.shape, scale.dtype)
     for source, out in ((x, x.copy()), (x, wide), (wide, wide.copy())):
         apply(source, 0, scale, scale, slope, out)

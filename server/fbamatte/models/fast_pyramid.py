@@ -86,21 +86,22 @@ class PyramidTerm:
         weight = module.weight.detach()
         if isinstance(module, WSConv2d) and not module.folded:
             weight = standardised(weight.to(widest(weight.device)))
-        self._weight = weight[:, first:].to(torch.float64 if weight.dtype == torch.float64 else torch.float32)
-        self._sizes = sizes
+        kind = torch.float64 if weight.dtype == torch.float64 else torch.float32
+        taps = weight[:, first:].permute(2, 3, 0, 1).to(kind)
+        self._outputs, self._sizes = taps.shape[2], sizes
+        # one matrix a picture, (9 × outputs, its channels)
+        self._weights = [part.flatten(0, 2).contiguous() for part in taps.chunk(len(sizes), dim=3)]
 
     def of(self, pictures: list[Tensor], height: int, width: int) -> PyramidRows:
         """Return the term for pooled, convolved and normalised pictures (1, C, k, k)."""
-        rows, columns, at = [], [], 0
-        for k, picture in zip(self._sizes, pictures):
-            channels = picture.shape[1]
-            weight = self._weight[:, at : at + channels].to(picture.device)
-            at += channels
-            small = picture[0].to(weight.dtype)
-            # q: output channel, kernel row and column, picture row and column
-            q = torch.einsum("oiyx,iab->oyxab", weight, small)
+        rows, columns = [], []
+        for k, picture, weights in zip(self._sizes, pictures, self._weights):
+            weight = weights.to(picture.device)
+            # kernel row and column, output channel, picture row and column
+            q = (weight @ picture[0].flatten(1).to(weight.dtype)).view(3, 3, self._outputs, k, k)
             down, across = (shifted(enlargement(n, k, weight.device)).to(weight) for n in (height, width))
-            rows.append(torch.einsum("yah,oyxab->hxbo", down, q).flatten(1, 2))
+            small = q.permute(0, 3, 1, 4, 2).flatten(2).flatten(0, 1)  # (3 × k, 3 × k × outputs)
+            rows.append((down.flatten(0, 1).T @ small).view(height, 3 * k, self._outputs))
             columns.append(across.flatten(0, 1))
         return PyramidRows(torch.cat(rows, dim=1), torch.cat(columns).T.contiguous())
 

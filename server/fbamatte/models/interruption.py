@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Optional
 
 _here = threading.local()
 
@@ -23,8 +24,13 @@ def interruptible(ask: Callable[[], None]) -> Iterator[None]:
         del _here.ask
 
 
+def asked() -> Optional[Callable[[], None]]:
+    """Return what `check` calls on this thread, for another thread that goes on with its work."""
+    return getattr(_here, "ask", None)
+
+
 def check() -> None:
     """Raise where nobody waits for what this thread estimates; return at once where nobody was asked to watch."""
-    ask = getattr(_here, "ask", None)
+    ask = asked()
     if ask is not None:
         ask()

@@ -32,7 +32,8 @@ class Strips:
     head : int
         Bytes of a strip of the head, which works at full size and in float32.
     share : int
-        Strips are made smaller so that their number is a multiple of this: for threads that share them.
+        Strips are made smaller, or by a quarter larger, so that their number is a multiple of this: for threads that
+        share them.
     """
 
     budget: int = 0
@@ -48,7 +49,7 @@ class Strips:
             step = max(budget // max(row_bytes, 1) // ROW_STEP * ROW_STEP, ROW_STEP)
             if self.share > 1:
                 count = -(-height // step)
-                step = max(-(-height // (-(-count // self.share) * self.share)), ROW_STEP)
+                step = max(-(-height // (max(round(count / self.share), 1) * self.share)), ROW_STEP)
         for first in range(0, height, step):
             interruption.check()
             yield first, min(first + step, height)
