@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
@@ -49,7 +50,7 @@ def killed_clients(arguments: argparse.Namespace) -> None:
     with running_server(
         "--metrics=127.0.0.1:0", "--log-level=error", "--stall-timeout=120", models=["testing-sleep-0.02"]
     ) as server:
-        process, seconds, memory = psutil.Process(server.process.pid), [], []
+        process, seconds, memory, heap = psutil.Process(server.process.pid), [], [], []
         rounds = -(-arguments.kills // 10)
         for number in range(rounds):
             victims = [attacks.victim(server.address, "testing-sleep-0.02") for _ in range(10)]
@@ -66,11 +67,13 @@ def killed_clients(arguments: argparse.Namespace) -> None:
                 # the server gives back what is free every 10 s
                 time.sleep(12)
                 memory.append(process.memory_info().rss / 2**20)
+                heap.append(allocated(server) / 2**20)
         threads = process.num_threads()
     print(
         f"fault 1: {len(seconds)} clients killed; reclaimed p50 {np.median(seconds) * 1000:.0f} ms, "
         f"p99 {np.quantile(seconds, 0.99) * 1000:.0f} ms; {threads} threads, 0 bytes reserved; settled RSS in MiB "
-        f"on the way: {', '.join(f'{value:.0f}' for value in memory)}"
+        f"on the way: {', '.join(f'{value:.0f}' for value in memory)}; of which malloc has given out: "
+        f"{', '.join(f'{value:.1f}' for value in heap)}"
     )
 
 
@@ -155,6 +158,12 @@ def status(server: RunningServer) -> dict:
 def reserved(server: RunningServer) -> int:
     now = status(server)
     return now["payload_memory"][0] + now["work_memory"][0]
+
+
+def allocated(server: RunningServer) -> float:
+    with urllib.request.urlopen(f"http://{server.metrics}/metrics") as answer:
+        families = text_string_to_metric_families(answer.read().decode())
+    return next(family for family in families if family.name == "fbamatte_heap_bytes").samples[0].value
 
 
 FAULTS: dict[int, Callable[[argparse.Namespace], None]] = {

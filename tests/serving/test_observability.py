@@ -1,5 +1,6 @@
 """Metrics, log and traces."""
 
+import ctypes
 import json
 import threading
 import urllib.request
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from fbamatte.errors import FbaMatteError
 from fbamatte.rpc.client import Client
-from fbamatte.serving import observer
+from fbamatte.serving import heap, observer
 from fbamatte.testing import running_server, serve_in_process
 from serving.helpers import frame, messages, raw, wait_until
 
@@ -52,6 +53,15 @@ def test_stages_outcomes_and_models_are_counted(server):
     assert found["fbamatte_model_bytes", ("device", "cpu")] == 64 * 2**20
     assert found["fbamatte_device_memory_bytes", ("device", "cpu"), ("kind", "used")] > 2**20
     assert found["fbamatte_serving",] == 1
+
+
+@pytest.mark.skipif(heap.allocated() is None, reason="this C library does not say what it has given out")
+def test_the_heap_is_what_is_allocated_not_what_was(server):
+    before = samples(server)["fbamatte_heap_bytes",]
+    held = ctypes.create_string_buffer(1 << 26)
+    assert samples(server)["fbamatte_heap_bytes",] - before > 0.9 * len(held)
+    del held
+    assert samples(server)["fbamatte_heap_bytes",] - before < 1 << 25
 
 
 def test_queue_and_running_frames_are_shown_while_they_last(server):

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,12 +17,8 @@ if sys.platform != "win32":
     import resource
 
 from fbamatte.errors import UnavailableError, UsageError
-from fbamatte.rpc import framing
 
 _POLL_SECONDS = 0.05
-_HEAPS = 2
-TRIM_SECONDS = 10.0
-"""How often freed memory goes back to the system."""
 
 
 @dataclass(frozen=True)
@@ -97,45 +89,6 @@ def raise_file_limit() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-class Heap:
-    """Memory that was freed goes back to the system: a server for months must not hold what it once needed.
-
-    glibc learns from the first large block that is freed to keep the like of it, per thread, and keeps
-    smaller ones wherever a younger one lies behind them: in each of up to eight heaps per processor, which streams'
-    threads fill one after the other. With another C library nothing is done.
-    """
-
-    def __init__(self) -> None:
-        self._trim: Callable[[int], int] = lambda _: 0
-        self._trimmed = time.monotonic()
-        with contextlib.suppress(OSError, AttributeError):
-            library = ctypes.CDLL(None)
-            self._trim = library.malloc_trim
-            # M_ARENA_MAX: large blocks do not come from there, and of small ones there are few at a time.
-            library.mallopt(-8, _HEAPS)
-        framing.keep_chunks_in_process()
-
-    def settle(self) -> None:
-        """Leave what was loaded so far out of all collections, which makes them quick."""
-        gc.collect()
-        gc.freeze()
-
-    def close(self) -> None:
-        """Let collections see everything again, for a process that goes on without the server."""
-        gc.unfreeze()
-
-    def tidy(self) -> None:
-        """Collect cycles and give back what is free, now and then.
-
-        Python alone would collect all only when its objects have grown by a quarter, and a cycle of few
-        objects may hold a large picture.
-        """
-        if time.monotonic() - self._trimmed > TRIM_SECONDS:
-            gc.collect()
-            self._trim(0)
-            self._trimmed = time.monotonic()
 
 
 def check_no_other(path: Path) -> None:

@@ -13,6 +13,7 @@ from fbamatte import __version__
 from fbamatte.rpc.v1 import matting_pb2 as pb
 from fbamatte.serving.desk import Desk
 from fbamatte.serving.device import memory_of, title_of
+from fbamatte.serving.heap import allocated
 from fbamatte.serving.observer import Finished
 from fbamatte.serving.queue import Priority
 from fbamatte.serving.worker import DeviceWorker
@@ -61,6 +62,9 @@ class LiveNumbers(Collector):
         reserved.add_metric(["payloads"], desk.memory.payloads.used)
         reserved.add_metric(["work"], desk.memory.work.used)
         yield reserved
+        heap = allocated()
+        if heap is not None:
+            yield _gauge("heap_bytes", "What malloc has given out and not got back: a leak grows here.", value=heap)
         yield from _device_gauges(desk.scheduler.workers)
 
 

@@ -26,6 +26,7 @@ from fbamatte.serving.budget import MemoryBudget
 from fbamatte.serving.catalogue import Catalogue
 from fbamatte.serving.desk import Desk
 from fbamatte.serving.device import DeviceThread, memory_of
+from fbamatte.serving.heap import Heap
 from fbamatte.serving.inflight import Memory
 from fbamatte.serving.job import Job
 from fbamatte.serving.listeners import Listeners
@@ -62,7 +63,7 @@ class Server:
     def __init__(self, settings: ServerSettings, catalogue: Catalogue) -> None:
         self.settings = settings
         self._owner = process.Owner(settings.owner)
-        self._heap = process.Heap()
+        self._heap = Heap()
         self._tokens = TokenFile(Path(settings.token_file)) if settings.token_file else None
         self._tracer = tracing.from_environment()
         self._observer = Observer(settings.thumbnails, self._tracer)
