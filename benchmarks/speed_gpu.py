@@ -115,17 +115,24 @@ def speed_at(options: argparse.Namespace, size: tuple[int, int], plate: Plane, t
         if expected is None and found is not None:
             expected, eager = found, row["seconds"]
     for precision in options.precision:
-        estimator = cases.estimator(options, precision)
+        for row in guarded(precision, size, ours(options, precision, size, image, plate, trimap)):
+            yield compared(row, expected, eager, unknown)
 
-        def stacked(strips: Strips, estimator: NetworkEstimator = estimator) -> Plane:
+
+def ours(
+    options: argparse.Namespace, precision: str, size: tuple[int, int], image: Plane, plate: Plane, trimap: Plane
+) -> Iterator[Row]:
+    """Yield one precision's ways; what is streamed is in linear light and has nothing to be compared with."""
+    estimator = cases.estimator(options, precision)
+    row = attempted(f"{precision} streamed", size, partial(streamed, estimator, plate, trimap, options.frames))
+    yield row
+    for name, strips in (("whole", WHOLE), ("strips", STRIPS)):
+
+        def stacked(strips: Strips = strips) -> Plane:
             return cases.stacked(estimator.estimate(image, trimap, strips))
 
-        for name, strips in (("whole", WHOLE), ("strips", STRIPS)):
-            row = attempted(f"{precision} {name}", size, partial(cases.timed, partial(stacked, strips), options))
-            yield compared(row, expected, eager, unknown)
-        row = attempted(f"{precision} streamed", size, partial(streamed, estimator, plate, trimap, options.frames))
-        yield compared(row, None, eager, unknown)
-        estimator.close()
+        yield attempted(f"{precision} {name}", size, partial(cases.timed, stacked, options))
+    estimator.close()
 
 
 def streamed(estimator: NetworkEstimator, plate: Plane, trimap: Plane, frames: int = 24) -> Row:
@@ -165,30 +172,41 @@ def pieces_at(options: argparse.Namespace, size: tuple[int, int], plate: Plane, 
         yield attempted(name, size, partial(cases.timed, cases.finished(function, device), options))
     given = (image, masks, searched(masks))
     for precision in options.precision:
-        for name, change in cases.changes(precision, device).items():
-            with change:
-                estimator = cases.estimator(options, precision)
-                function = partial(estimator._shapes or estimator._whole, *given)
-                row = attempted(
-                    f"{precision} {name}", size, partial(cases.timed, cases.finished(function, device), options)
-                )
-                row["recorded"] = estimator._shapes.recorded if estimator._shapes else 0
-                estimator.close()
-                yield row
+        yield from guarded(precision, size, taken_away(options, precision, size, given))
+
+
+def taken_away(
+    options: argparse.Namespace, precision: str, size: tuple[int, int], given: tuple[torch.Tensor, ...]
+) -> Iterator[Row]:
+    device = given[0].device
+    for name, change in cases.changes(precision, device).items():
+        with change:
+            estimator = cases.estimator(options, precision)
+            function = partial(estimator._shapes or estimator._whole, *given)
+            row = attempted(
+                f"{precision} {name}", size, partial(cases.timed, cases.finished(function, device), options)
+            )
+            row["recorded"] = estimator._shapes.recorded if estimator._shapes else 0
+            estimator.close()
+            yield row
 
 
 def peaks(options: argparse.Namespace) -> Iterator[Row]:
-    """Yield the allocator's peaks, then the coefficients that fit them."""
-    rows: list[Row] = []
+    """Yield the allocator's peaks in each precision, then the coefficients that fit them."""
     for precision in options.precision:
-        estimator = cases.estimator(options, precision)
-        plate, trimap = cases.scene(64, 64, 0.3)
-        estimator.estimate(cases.encoded(plate), trimap)
-        for size in sizes(options):
-            for row in peaks_at(options, size, estimator):
-                rows.append(row)
-                yield row
-        estimator.close()
+        yield from guarded(precision, (0, 0), peaks_in(options, precision))
+
+
+def peaks_in(options: argparse.Namespace, precision: str) -> Iterator[Row]:
+    rows: list[Row] = []
+    estimator = cases.estimator(options, precision)
+    plate, trimap = cases.scene(64, 64, 0.3)
+    estimator.estimate(cases.encoded(plate), trimap)
+    for size in sizes(options):
+        for row in peaks_at(options, size, estimator):
+            rows.append(row)
+            yield row
+    estimator.close()
     yield from cases.fits([row for row in rows if "failed" not in row])
 
 
@@ -264,6 +282,15 @@ def attempted(name: str, size: tuple[int, int], work: Callable[[], Row]) -> Row:
     except Exception as error:  # one method's trouble must not cost the others
         cases.forget("cuda" if torch.cuda.is_available() else "cpu")
         return {**row, "failed": f"{type(error).__name__}: {error}"[:300]}
+
+
+def guarded(name: str, size: tuple[int, int], rows: Iterator[Row]) -> Iterator[Row]:
+    """Yield rows, and why they ended where they did too early: one precision's trouble must not cost the others."""
+    try:
+        yield from rows
+    except Exception as error:
+        cases.forget("cuda" if torch.cuda.is_available() else "cpu")
+        yield {"method": name, "height": size[0], "width": size[1], "failed": f"{type(error).__name__}: {error}"[:300]}
 
 
 def compared(row: Row, expected: np.ndarray | None, eager: float, unknown: np.ndarray) -> Row:

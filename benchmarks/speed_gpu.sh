@@ -6,12 +6,12 @@
 # Each part is a process with its own time limit, so that one that fails or hangs costs no other. Results go to $OUT
 # (or ./speed-results): one JSON a part, curves.png, and log.txt, which ends with the goals. PYTHON names the
 # interpreter: torch with CUDA, numpy, scipy, numba, psutil, safetensors and Pillow; pytest and matplotlib are used
-# where they are. SIZES and LARGE are the pictures' sizes, PARTS the parts to run;
-# SLACK multiplies the time limits.
+# where they are. SIZES and LARGE are the pictures' sizes, the one that counts first; PARTS the parts to run; SLACK
+# multiplies the time limits.
 set -u
 out=$(realpath -m "${OUT:-speed-results}")
 python=${PYTHON:-python3}
-sizes=${SIZES:-1080x1920 2160x3840}
+sizes=${SIZES:-2160x3840 1080x1920}
 large=${LARGE:-2160x4096 4320x7680}
 parts=" ${PARTS:-tests first speed memory pieces large stream sequence compiled} "
 mkdir -p "$out"
@@ -21,6 +21,7 @@ scratch=$(mktemp -d) && trap 'rm -rf "$scratch"' EXIT
 # not the user's: what a machine compiles for the first time is measured too
 export TORCHINDUCTOR_CACHE_DIR=$scratch/inductor TRITON_CACHE_DIR=$scratch/triton
 exec > >(tee "$out/log.txt") 2>&1
+tee=$!
 options=("$@") failed=0
 begin=$SECONDS
 
@@ -43,7 +44,7 @@ sequence() { # disk to disk, where the libraries for files are there
     "$python" -c "
 import sys, torch, synthetic_weights as made
 torch.save(made.filled(made.published_shapes()), sys.argv[1])" "$scratch/FBA.pth" &&
-        "$python" benchmarks/sequence.py --model "$scratch/FBA.pth" --frames 12 --tiles 4
+        "$python" benchmarks/sequence.py --model "$scratch/FBA.pth" --frames 8 --tiles 4
 }
 export -f measure sequence
 export python out scratch
@@ -56,19 +57,21 @@ nvidia-smi 2>/dev/null | head -15
 # shellcheck disable=SC2086 # sizes are words
 {
     # before anything else has compiled something, and then again
-    run first 40 measure first first --size $sizes
-    run first 25 measure first first --size $sizes
+    run first 40 measure first first --size ${sizes##* }
+    run first 25 measure first first --size ${sizes##* }
     part tests 70 "$python" -m pytest -q -m cuda -p no:cacheprovider tests/models/test_captured.py \
         tests/models/test_distance.py tests/models/test_fused.py tests/models/test_transfers.py \
         tests/engine/test_device_light.py
-    run speed 110 measure speed speed --size $sizes --precision bf16 fp16 fp32
+    run speed 110 measure speed speed --size $sizes --precision bf16 fp16 fp32 --repeat 3
     run memory 80 measure memory memory --size $sizes $large --precision bf16 fp16 fp32
-    run pieces 45 measure pieces pieces --size ${sizes##* } --precision bf16 fp16
+    run pieces 45 measure pieces pieces --size ${sizes%% *} --precision bf16 fp16
     run large 50 measure speed speed --size $large --precision bf16 fp16 --repeat 2 --frames 8
-    run stream 35 measure stream stream --size ${sizes##* } --precision bf16
+    run stream 35 measure stream stream --size ${sizes%% *} --precision bf16
     part sequence 30 bash -c sequence
-    run compiled 40 measure compiled compiled --size ${sizes##* } --precision bf16
+    run compiled 40 measure compiled compiled --size ${sizes%% *} --precision bf16
 }
 echo "== goals"
-"$python" benchmarks/speed_gpu.py table "$out"
+timeout -k 5 30 "$python" benchmarks/speed_gpu.py table "$out"
+exec >&- 2>&- # what is written last is in the log before this ends
+wait "$tee"
 exit $failed

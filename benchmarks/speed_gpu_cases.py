@@ -9,6 +9,8 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from copy import deepcopy
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -50,11 +52,16 @@ def rows_of(path: Path | None) -> list[dict[str, Any]]:
 
 
 def network(options: argparse.Namespace, *, fold: bool) -> FBANetwork:
-    """Return the published network, or a narrow one."""
-    if options.width == 1:
-        return published(options.model, fold=fold)
+    """Return the published network, or a narrow one, for whoever changes it."""
+    return deepcopy(_network(options.model, options.width, fold))
+
+
+@cache
+def _network(model: str, width: float, fold: bool) -> FBANetwork:
+    if width == 1:
+        return published(model, fold=fold)
     torch.manual_seed(0)
-    made = FBANetwork(NetworkConfig(width=options.width)).eval()
+    made = FBANetwork(NetworkConfig(width=width)).eval()
     return made.fold() if fold else made
 
 
@@ -68,6 +75,7 @@ def estimator(options: argparse.Namespace, precision: str) -> fba.NetworkEstimat
     return made
 
 
+@cache
 def scene(height: int, width: int, unknown: float) -> tuple[np.ndarray, np.ndarray]:
     """Return a plate from −0.05 to some 30, and a trimap with a ring of ``unknown`` of its area around an ellipse."""
     torch.manual_seed(0)

@@ -3,7 +3,9 @@
     python benchmarks/speed_memory.py [--device cpu] [--precision fp32 bf16] [--json FILE] [--plot FILE]
 
 Each point is a process of its own: it computes a tiny picture first, so that libraries and packed
-weights are there, and then reports how far the resident set (CPU) or the allocator (CUDA) rose.
+weights are there, and then reports how far its own memory (CPU: RssAnon every millisecond, since systems drop and
+reload pages of libraries as they like) or the allocator (CUDA) rose. ``--repeat`` takes points several times; fits are
+of each size's largest.
 """
 
 from __future__ import annotations
@@ -13,7 +15,9 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from threading import Event, Thread
 
 import numpy as np
 import torch
@@ -31,6 +35,7 @@ def main() -> None:
     parser.add_argument("--precision", nargs="+", default=["bf16", "fp32"])
     parser.add_argument("--mode", nargs="+", default=["strips", "whole"])
     parser.add_argument("--size", nargs="+", default=SIZES, metavar="HxW")
+    parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
@@ -41,7 +46,7 @@ def main() -> None:
     rows = []
     for precision in options.precision:
         for mode in options.mode:
-            for size in options.size:
+            for size in options.size * options.repeat:
                 rows.append(in_a_process(options.device, precision, mode, size))
                 print(json.dumps(rows[-1]), flush=True)
     fits = fit(rows)
@@ -66,11 +71,9 @@ def measure(device: str, precision: str, mode: str, size: str) -> dict[str, obje
     model.estimate(*picture(64, 64))
     image, trimap = picture(height, width)
     strips = WHOLE if mode == "whole" else Strips(DEFAULT_BUDGET if device == "cpu" else DEFAULT_BUDGET * 16)
-    before = start(device)
     started = time.monotonic()
-    model.estimate(image, trimap, strips)
+    peak = (rise if device == "cpu" else rise_on_device)(lambda: model.estimate(image, trimap, strips), device)
     seconds = time.monotonic() - started
-    peak = torch.cuda.max_memory_allocated(device) - before if device != "cpu" else resident("VmHWM") - before
     pixels = height * width
     return {
         "device": device, "precision": precision, "mode": mode, "height": height, "width": width, "pixels": pixels,
@@ -79,13 +82,30 @@ def measure(device: str, precision: str, mode: str, size: str) -> dict[str, obje
     }  # fmt: skip
 
 
-def start(device: str) -> int:
-    """Forget the peak so far and return what is in use now."""
-    if device != "cpu":
-        torch.cuda.reset_peak_memory_stats(device)
-        return int(torch.cuda.memory_allocated(device))
-    Path("/proc/self/clear_refs").write_text("5")
-    return resident("VmRSS")
+def rise(work: Callable[[], object], _: str) -> int:
+    """Return how far this process's own memory rises meanwhile."""
+    before, peaks, done = resident("RssAnon"), [0], Event()
+
+    def watch() -> None:
+        while not done.wait(0.001):
+            peaks[0] = max(peaks[0], resident("RssAnon"))
+
+    watcher = Thread(target=watch)
+    watcher.start()
+    try:
+        work()
+    finally:
+        done.set()
+        watcher.join()
+    return peaks[0] - before
+
+
+def rise_on_device(work: Callable[[], object], device: str) -> int:
+    """Return how far the allocator's memory rises meanwhile."""
+    torch.cuda.reset_peak_memory_stats(device)
+    before = int(torch.cuda.memory_allocated(device))
+    work()
+    return int(torch.cuda.max_memory_allocated(device)) - before
 
 
 def resident(what: str) -> int:
@@ -98,8 +118,11 @@ def fit(rows: list[dict[str, object]]) -> dict[str, dict[str, float]]:
     found = {}
     for key in sorted({(row["device"], row["precision"], row["mode"]) for row in rows}):
         points = [row for row in rows if (row["device"], row["precision"], row["mode"]) == key]
-        pixels, used = (np.array([float(row[name]) for row in points]) for name in ("pixels", "bytes"))
-        if len(points) < 2:
+        largest: dict[float, float] = {}
+        for row in points:
+            largest[float(row["pixels"])] = max(float(row["bytes"]), largest.get(float(row["pixels"]), 0))
+        pixels, used = np.array(sorted(largest.items())).T
+        if len(largest) < 2:
             continue
         matrix = np.stack([1 / used, pixels / used], axis=1)
         constant, slope = np.linalg.lstsq(matrix, np.ones(len(points)), rcond=None)[0]

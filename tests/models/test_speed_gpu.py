@@ -35,7 +35,7 @@ def benchmark(monkeypatch):
 @pytest.mark.parametrize(
     ("part", "methods"),
     [
-        ("speed", ["eager fp32", "eager fp32, TF32 allowed", "fp32 whole", "fp32 strips", "fp32 streamed"]),
+        ("speed", ["eager fp32", "eager fp32, TF32 allowed", "fp32 streamed", "fp32 whole", "fp32 strips"]),
         ("memory", ["fp32 whole", "fp32 strips", "fp32 streamed"]),
         ("stream", ["fp32 engine"]),
         ("first", ["fp32 first frames"]),
@@ -58,9 +58,19 @@ def test_what_one_method_cannot_do_costs_no_other(benchmark, tmp_path, monkeypat
 
     monkeypatch.setattr(benchmark, "streamed", broken)
     benchmark.main(["speed", *TINY, "--json", str(tmp_path / "rows.json")])
-    *others, last = json.loads((tmp_path / "rows.json").read_text())["rows"]
-    assert last["failed"] == "RuntimeError: no such kernel"
-    assert all("seconds" in row for row in others)
+    rows = {row["method"]: row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    assert rows.pop("fp32 streamed")["failed"] == "RuntimeError: no such kernel"
+    assert len(rows) == 4
+    assert all("seconds" in row for row in rows.values())
+
+
+@pytest.mark.parametrize("part", ["speed", "memory"])
+def test_a_precision_that_the_device_lacks_costs_no_other(benchmark, tmp_path, part):
+    tiny = [option for option in TINY if option not in ("--precision", "fp32")]
+    benchmark.main([part, *tiny, "--precision", "fp16", "fp32", "--json", str(tmp_path / "rows.json")])
+    rows = {row["method"]: row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    assert rows["fp16"]["failed"].startswith("UsageError: fp16 is for GPUs")
+    assert any(name.startswith("fp32") and "failed" not in row for name, row in rows.items())
 
 
 def test_the_table_says_what_was_met_missed_and_never_measured(benchmark, tmp_path, capsys):

@@ -88,6 +88,7 @@ def each(work: Callable[..., None], strips: Iterable[tuple[int, ...]]) -> None:
         for helper in helpers:
             if not helper.cancel():
                 helper.result()
+        del work  # a thread may keep its task a moment longer: the maps behind it must go now, as the leader goes on
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
