@@ -13,6 +13,7 @@ from fbamatte.compositing.jit import kernel
 from fbamatte.compositing.strips import empty_like, in_strips
 
 Plane = NDArray[np.float32]
+Pixels = NDArray[np.float64]
 
 Variance = Callable[[NDArray[Any]], NDArray[Any]]
 """What a colour's error squared is expected to be, from its value; any shape in, the same out, above 0."""
@@ -49,13 +50,31 @@ def solve_alpha(
         np.copyto(out, given[1])
         mixed = (out > 0) & (out < 1)
         c, a, f, b = (plane[mixed].astype(np.float64) for plane in given)
-        share = a[:, None]
-        weight = 1 / (share**2 * variance(f) + (1 - share) ** 2 * variance(b))
-        line = f - b
-        along, length = ((weight * part * line).sum(axis=1) for part in (c - b, line))
-        out[mixed] = np.clip((ratio**2 * a + along) / (ratio**2 + length), 0, 1)
+        out[mixed] = likeliest(c, a, f, b, (variance(f), variance(b)), ratio)
 
     in_strips(strip, plate, alpha, foreground, background, solved)
+    return solved
+
+
+def likeliest(c: Pixels, a: Pixels, f: Pixels, b: Pixels, unsure: tuple[Pixels, Pixels], ratio: float) -> Pixels:
+    """Return `solve_alpha` of pixels alone.
+
+    Parameters
+    ----------
+    c, f, b : ndarray, shape (N, 3), float64
+        C, F and B.
+    a : ndarray, shape (N,), float64
+        The estimate of α, in (0, 1).
+    unsure : tuple of ndarray, shape (N, 3)
+        Variances of F and of B.
+    ratio : float
+        As for `solve_alpha`.
+    """
+    share = a[:, None]
+    weight = 1 / (share**2 * unsure[0] + (1 - share) ** 2 * unsure[1])
+    line = f - b
+    along, length = ((weight * part * line).sum(axis=1) for part in (c - b, line))
+    solved: Pixels = np.clip((ratio**2 * a + along) / (ratio**2 + length), 0, 1)
     return solved
 
 
@@ -86,8 +105,8 @@ def recompose(
         Write into F and B themselves.
     """
     exact_f, exact_b = (foreground, background) if in_place else (empty_like(foreground), empty_like(background))
-    spread = _spread if variance is None else partial(_spread_by, variance)
-    in_strips(spread, plate, alpha, foreground, background, exact_f, exact_b)
+    strip = _spread if variance is None else partial(_spread_by, variance)
+    in_strips(strip, plate, alpha, foreground, background, exact_f, exact_b)
     return exact_f, exact_b
 
 
@@ -111,10 +130,16 @@ def _spread_by(
     np.copyto(out_f, np.where(alpha[..., None] >= 1, plate, foreground))
     np.copyto(out_b, np.where(alpha[..., None] <= 0, plate, background))
     mixed = (alpha > 0) & (alpha < 1)
-    c, a, f, b = (plane[mixed].astype(np.float64) for plane in (plate, alpha[..., None], foreground, background))
-    owed_f, owed_b = a * variance(f), (1 - a) * variance(b)
-    share = (c - a * f - (1 - a) * b) / (a * owed_f + (1 - a) * owed_b)
-    out_f[mixed], out_b[mixed] = f + owed_f * share, b + owed_b * share
+    c, a, f, b = (plane[mixed].astype(np.float64) for plane in (plate, alpha, foreground, background))
+    out_f[mixed], out_b[mixed] = spread(c, a, f, b, (variance(f), variance(b)))
+
+
+def spread(c: Pixels, a: Pixels, f: Pixels, b: Pixels, unsure: tuple[Pixels, Pixels]) -> tuple[Pixels, Pixels]:
+    """Return `recompose` of pixels alone, whose arguments are those of `likeliest`."""
+    share = a[:, None]
+    owed_f, owed_b = share * unsure[0], (1 - share) * unsure[1]
+    part = (c - share * f - (1 - share) * b) / (share * owed_f + (1 - share) * owed_b)
+    return f + owed_f * part, b + owed_b * part
 
 
 def recomposition_error(plate: Plane, alpha: Plane, foreground: Plane, background: Plane) -> Plane:

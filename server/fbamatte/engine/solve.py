@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fbamatte.compositing.colours import colours
-from fbamatte.compositing.recomposition import recompose, solve_alpha
+from fbamatte.compositing.recomposition import likeliest, recompose, spread
+from fbamatte.compositing.strips import empty_like, in_strips
 from fbamatte.imaging import curve
 from fbamatte.models.base import Estimate
 
@@ -50,18 +52,42 @@ def in_linear_light(
         return alpha, *recompose(plate, alpha, *colours(plate, alpha, unknown=unknown), in_place=True)
     # The shoulder of the curve turns one step near 1 into many stops: within the plate's own range, an estimator
     # that is off by a few thousandths invents no highlights. What recomposition adds afterwards is not bounded.
-    seen_f, seen_b = (
-        np.clip(layer, encoded.min(), encoded.max()) for layer in (estimate.foreground, estimate.background)
-    )
-    foreground, background = curve.decode(seen_f), curve.decode(seen_b)
-    alpha = estimate.alpha
-    if estimate.light == "display":
+    seen = encoded.min(), encoded.max()
+    given = plate, estimate.alpha, estimate.foreground, estimate.background
+    alpha, foreground, background = (empty_like(plane) for plane in given[1:])
+    in_strips(partial(_solve, seen, estimate.light), *given, alpha, foreground, background)
+    return alpha, foreground, background
+
+
+def _solve(
+    seen: tuple[float, float],
+    light: str,
+    plate: Plane,
+    estimate: Plane,
+    encoded_f: Plane,
+    encoded_b: Plane,
+    alpha: Plane,
+    foreground: Plane,
+    background: Plane,
+) -> None:
+    """Write α, F and B of one strip."""
+    encoded_f, encoded_b = (np.clip(layer, *seen) for layer in (encoded_f, encoded_b))
+    decoded_f, decoded_b = curve.decode(encoded_f), curve.decode(encoded_b)
+    mixed = (estimate > 0) & (estimate < 1)
+    c, a, f, b = (plane[mixed].astype(np.float64) for plane in (plate, estimate, decoded_f, decoded_b))
+    unsure = variance(f), variance(b)
+    if light == "display":
         # the α that mixes the same two colours to the same third one in linear light
-        share = alpha[..., None]
-        mixed = curve.decode(share * seen_f + (1 - share) * seen_b)
-        alpha = solve_alpha(mixed, alpha, foreground, background, variance, UNHELD)
-    alpha = solve_alpha(plate, alpha, foreground, background, variance, RATIOS[estimate.light])
-    return alpha, *recompose(plate, alpha, foreground, background, variance, in_place=True)
+        share = estimate[mixed][:, None]
+        same = curve.decode(share * encoded_f[mixed] + (1 - share) * encoded_b[mixed])
+        a = likeliest(same.astype(np.float64), a, f, b, unsure, UNHELD)
+    a = likeliest(c, a, f, b, unsure, RATIOS[light])
+    np.copyto(alpha, estimate)
+    alpha[mixed] = a
+    # by the α that is given out, to its last bit
+    decoded_f[mixed], decoded_b[mixed] = spread(c, alpha[mixed].astype(np.float64), f, b, unsure)
+    np.copyto(foreground, np.where(alpha[..., None] >= 1, plate, decoded_f))
+    np.copyto(background, np.where(alpha[..., None] <= 0, plate, decoded_b))
 
 
 def variance(linear: NDArray[Any]) -> NDArray[Any]:
