@@ -18,6 +18,7 @@ from fbamatte.models.fast_host import HUGE, Arena
 from fbamatte.models.fast_layers import Convolution
 from fbamatte.models.fast_loops import array
 from fbamatte.models.fast_planes import Planes
+from fbamatte.models.fast_pyramid import PoolingMatrices
 from fbamatte.models.fast_workers import each, led
 from fbamatte.models.interruption import check, interruptible
 from fbamatte.models.tiles import Strips
@@ -105,6 +106,19 @@ def test_doubled_rows_and_a_skip_are_torchs_own(kind, size):
     assert near(out[:, 19:], behind)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (13, 12)])
+def test_pooled_strips_are_torchs_averages(kind, size):
+    x = features(kind, 37, *size)
+    pooling = PoolingMatrices(*size, (1, 3, 6), x.device, torch.float32)
+    total = np.zeros((10, 10, 37), np.float32)
+    for first in range(0, size[0], 4):
+        down = np.ascontiguousarray(pooling.down.numpy()[:, first : first + 4])
+        fast_loops.pool(array(x[:, :, first : first + 4]), pooling.across.numpy(), down, total)
+    for k, picture in zip((1, 3, 6), pooling.pictures(torch.from_numpy(total))):
+        assert near(picture, functional.adaptive_avg_pool2d(x.double(), k))
+
+
 def test_bfloat16_is_rounded_to_nearest_even():
     x = torch.tensor([1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-12, -1 - 2**-8, 0.0])[None, :, None, None]
     out = torch.empty_like(x, dtype=torch.bfloat16)
@@ -149,7 +163,15 @@ def test_weights_in_two_terms_lose_nothing():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_finds_every_loop_compiled(narrow, kind):
-    loops = [fast_loops.moments, fast_loops.store, fast_loops.apply, fast_loops.join, fast_loops.put, fast_loops.double]
+    loops = [
+        fast_loops.moments,
+        fast_loops.store,
+        fast_loops.apply,
+        fast_loops.join,
+        fast_loops.put,
+        fast_loops.double,
+        fast_loops.pool,
+    ]
     for loop in loops:
         loop._reset_overloads()  # other tests have called them with types of their own
     fast_loops.compile_loops.__wrapped__(kind)

@@ -93,14 +93,18 @@ class HostRun(Run):
 
     def _pooled(self, deep: HostMap) -> list[Tensor]:  # type: ignore[override]
         pooling = PoolingMatrices(deep.height, deep.width, POOL_SIZES, deep.device, self._fast.output_dtype)
-        parts: dict[int, Tensor] = {}
+        across, down = pooling.across.numpy(), pooling.down.numpy()
+        parts: dict[int, np.ndarray[tuple[int, ...], np.dtype[np.floating]]] = {}
 
         def work(first: int, last: int) -> None:
-            parts[first] = pooling.part(deep.settled(first, last), first, last)
+            found = np.zeros((len(down), len(across), deep.channels), across.dtype)
+            rows = np.ascontiguousarray(down[:, first:last])
+            fast_loops.pool(array(deep.settled(first, last)), across, rows, found)
+            parts[first] = found
 
-        each(work, self._strips.cut(deep.height, deep.width * deep.channels * 6))
+        each(work, self._strips.cut(deep.height, deep.width * deep.channels * 2 * self._fast.dtype.itemsize))
         deep.settle()
-        return pooling.pictures(torch.stack([parts[first] for first in sorted(parts)]).sum(0))
+        return pooling.pictures(torch.from_numpy(sum(parts[first] for first in sorted(parts))))
 
     def _add_pyramid(self, deep: HostMap, small: list[Tensor]) -> HostMap:  # type: ignore[override]
         self._arena.clear()

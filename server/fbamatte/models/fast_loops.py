@@ -170,6 +170,31 @@ def double(
                 target[k] = _narrow(value, target[k])
 
 
+@kernel
+def pool(x: Features, across: np.ndarray[Any, Any], down: np.ndarray[Any, Any], out: np.ndarray[Any, Any]) -> None:
+    """Add what rows give to averages over bins, (n, n, C).
+
+    ``across``, (n, columns), and ``down``, (n, rows), are each pixel's share in each bin.
+    """
+    height, width, channels = x.shape
+    bins = len(across)
+    row = np.empty((bins, channels), out.dtype)
+    for i in range(height):
+        row[:] = 0
+        for j in range(width):
+            for b in range(bins):
+                share = across[b, j]
+                if share != 0:
+                    for k in range(channels):
+                        row[b, k] += share * _wide(x[i, j, k])
+        for a in range(bins):
+            share = down[a, i]
+            if share != 0:
+                for b in range(bins):
+                    for k in range(channels):
+                        out[a, b, k] += share * row[b, k]
+
+
 @cache
 def compile_loops(kind: torch.dtype) -> None:
     """Call every loop once for maps of a type, so that no picture waits for the compiler."""
@@ -183,4 +208,6 @@ def compile_loops(kind: torch.dtype) -> None:
         apply(source, 0, scale, scale, slope, out)
     join(x.copy(), scale, scale, slope, x, scale, scale)
     put(x, scale, scale, slope, 0, x.copy())
+    shares = np.ones((1, 2), scale.dtype)
+    pool(x, shares, shares, np.zeros((1, 1, 8), scale.dtype))
     double(x, 0, 0, 2, 2, 0, 0, np.zeros((4, 4, 8), x.dtype))

@@ -36,14 +36,14 @@ class PoolingMatrices:
         self, height: int, width: int, sizes: tuple[int, ...], device: torch.device, dtype: torch.dtype
     ) -> None:
         self._sizes = sizes
-        self._down, self._across = (
+        self.down, self.across = (
             torch.cat([averages(length, k, device) for k in sizes]).to(dtype) for length in (height, width)
         )
 
     def part(self, x: Tensor, first: int, last: int) -> Tensor:
         """Return what rows ``first`` to ``last``, (1, C, rows, W), add to the averages: (Σk, Σk, C)."""
-        columns = self._across @ x[0].permute(1, 2, 0).to(self._across.dtype)  # (rows, Σk, C)
-        return torch.einsum("yr,rxc->yxc", self._down[:, first:last], columns)
+        columns = self.across @ x[0].permute(1, 2, 0).to(self.across.dtype)  # (rows, Σk, C)
+        return torch.einsum("yr,rxc->yxc", self.down[:, first:last], columns)
 
     def pictures(self, total: Tensor) -> list[Tensor]:
         """Return (1, C, k, k) averages for each size k."""
