@@ -2,7 +2,7 @@
 
 ::
 
-    python benchmarks/sequence.py [--frames 12] [--tiles 2 | --uhd] [--model closed-form | --wait SECONDS]
+    python benchmarks/sequence.py [--frames 12] [--tiles 2 | --size 2160x3840] [--model closed-form | --wait SECONDS]
 
 Reads plates from disk, mattes and writes them: each stage alone first, then all side by side as `fbamatte matte` does
 it. The plates are the astronaut's, laid out ``tiles`` × ``tiles``, or that of `closed_form_uhd.py`, 7 % unknown.
@@ -52,13 +52,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=12)
     parser.add_argument("--tiles", type=int, default=2)
-    parser.add_argument("--uhd", action="store_true", help="3840×2160 and 7 %% unknown instead")
+    parser.add_argument("--size", default="", metavar="HxW", help="a made plate of that size, 7 %% unknown, instead")
     parser.add_argument("--model", default="closed-form")
     parser.add_argument("--wait", type=float, help="an estimator that waits so many seconds, as for a GPU, instead")
     options = parser.parse_args()
     load = os.getloadavg()[0]
     with TemporaryDirectory() as folder, engine_of(options) as engine:
-        job = uhd_job(Path(folder), options.frames) if options.uhd else tiled_job(Path(folder), options)
+        job = made_job(Path(folder), options) if options.size else tiled_job(Path(folder), options)
         seconds, processor = alone(job, engine)
         worth = cores_worth(job, engine)
         started, busy = time.perf_counter(), time.process_time()
@@ -102,15 +102,16 @@ def tiled_job(folder: Path, options: argparse.Namespace) -> Job:
     return job_of(folder, options.frames, "roto", (3, 4))
 
 
-def uhd_job(folder: Path, frames: int) -> Job:
+def made_job(folder: Path, options: argparse.Namespace) -> Job:
     """Write one plate and trimap again and again, each a pixel further, and return the job over them."""
-    image, trimap = make_plate(2160, 3840, 0.07)
+    height, width = (int(side) for side in options.size.split("x"))
+    image, trimap = make_plate(height, width, 0.07)
     plate = decode(image)
-    for number in range(1001, 1001 + frames):
+    for number in range(1001, 1001 + options.frames):
         moved, drawn = np.roll(plate, number - 1001, axis=1), np.roll(trimap, number - 1001, axis=1)
         write(folder / f"plate.{number}.exr", {c: moved[..., i] for i, c in enumerate("RGB")}, "lin_rec709_scene")
         write(folder / f"trimap.{number}.exr", {"Y": drawn}, "")
-    return job_of(folder, frames, "trimap", None)
+    return job_of(folder, options.frames, "trimap", None)
 
 
 def write(path: Path, planes: dict[str, Any], colorspace: str) -> None:
