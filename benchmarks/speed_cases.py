@@ -16,6 +16,7 @@ from fbamatte.compositing import trimap as trimaps
 from fbamatte.models import fba, registry
 from fbamatte.models.base import ModelInfo
 from fbamatte.models.checkpoint import load_checkpoint
+from fbamatte.models.config import NetworkConfig
 from fbamatte.models.devices import resolve_device, resolve_precision
 from fbamatte.models.network import FBANetwork
 
@@ -29,12 +30,13 @@ def network(model: str = "", *, fold: bool = True) -> FBANetwork:
     return made.eval().fold() if fold else made.eval()
 
 
-def estimator(device: str, precision: str, model: str = "") -> fba.NetworkEstimator:
-    """Return a loaded estimator."""
+def estimator(device: str, precision: str, model: str = "", width: float = 1.0) -> fba.NetworkEstimator:
+    """Return a loaded estimator; of a narrower network with untrained weights where ``width`` is below 1."""
     place = resolve_device(device)
     precision, dtype = resolve_precision(precision, place)
     info = ModelInfo("synthetic", "", "", True, "", 0, "")
-    return fba.NetworkEstimator(network(model).to(place), info, precision, dtype)
+    made = network(model) if width == 1 else FBANetwork(NetworkConfig(width=width)).eval().fold()
+    return fba.NetworkEstimator(made.to(place), info, precision, dtype)
 
 
 def picture(height: int, width: int, unknown: float = 0.2) -> tuple[np.ndarray, np.ndarray]:

@@ -24,6 +24,7 @@ import torch
 from speed_cases import estimator, picture
 
 from fbamatte.models import memory
+from fbamatte.models.base import Estimate
 from fbamatte.models.tiles import DEFAULT_BUDGET, WHOLE, Strips
 
 SIZES = ("384x512", "640x800", "1080x1920")
@@ -36,18 +37,19 @@ def main() -> None:
     parser.add_argument("--mode", nargs="+", default=["strips", "whole"])
     parser.add_argument("--size", nargs="+", default=SIZES, metavar="HxW")
     parser.add_argument("--repeat", type=int, default=1)
+    parser.add_argument("--width", type=float, default=1.0, help="of the network's layers: plates beyond 8K in little")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.here:
-        print(json.dumps(measure(options.device, options.precision[0], options.mode[0], options.size[0])))
+        print(json.dumps(measure(options)))
         return
     rows = []
     for precision in options.precision:
         for mode in options.mode:
             for size in options.size * options.repeat:
-                rows.append(in_a_process(options.device, precision, mode, size))
+                rows.append(in_a_process(options, precision, mode, size))
                 print(json.dumps(rows[-1]), flush=True)
     fits = fit(rows)
     print(json.dumps(fits, indent=1))
@@ -57,27 +59,34 @@ def main() -> None:
         draw(rows, options.plot)
 
 
-def in_a_process(device: str, precision: str, mode: str, size: str) -> dict[str, object]:
-    how = ["--here", "--device", device, "--precision", precision, "--mode", mode, "--size", size]
+def in_a_process(options: argparse.Namespace, precision: str, mode: str, size: str) -> dict[str, object]:
+    how = ["--here", "--device", options.device, "--precision", precision, "--mode", mode, "--size", size]
+    how += ["--width", str(options.width)]
     done = subprocess.run([sys.executable, __file__, *how], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(device: str, precision: str, mode: str, size: str) -> dict[str, object]:
-    height, width = (int(side) for side in size.split("x"))
-    model = estimator(device, precision)
+def measure(options: argparse.Namespace) -> dict[str, object]:
+    device, precision, mode = options.device, options.precision[0], options.mode[0]
+    height, width = (int(side) for side in options.size[0].split("x"))
+    model = estimator(device, precision, width=options.width)
     model.estimate(*picture(64, 64))
     image, trimap = picture(height, width)
     strips = WHOLE if mode == "whole" else Strips(DEFAULT_BUDGET if device == "cpu" else DEFAULT_BUDGET * 16)
     started = time.monotonic()
-    peak = (rise if device == "cpu" else rise_on_device)(lambda: model.estimate(image, trimap, strips), device)
+    found: list[Estimate] = []
+    work = lambda: found.append(model.estimate(image, trimap, strips))  # noqa: E731 - called once, below
+    peak = (rise if device == "cpu" else rise_on_device)(work, device)
     seconds = time.monotonic() - started
+    assert all(np.isfinite(x).all() for x in (found[0].alpha, found[0].foreground, found[0].background))
+    assert len(np.unique(found[0].alpha[(trimap > 0) & (trimap < 1)])) > 1
     pixels = height * width
     return {
         "device": device, "precision": precision, "mode": mode, "height": height, "width": width, "pixels": pixels,
         "bytes": peak, "process_bytes": resident("VmHWM"), "seconds": round(seconds, 2),
+        "width_of_layers": options.width,
         "predicted_over_actual": round(memory.cost(device, precision, mode).of(pixels) / max(peak, 1), 3),
     }  # fmt: skip
 
