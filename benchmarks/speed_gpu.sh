@@ -54,6 +54,8 @@ run() { # NAME SECONDS FUNCTION ARGUMENTS...: timeout takes programs only
 }
 
 nvidia-smi 2>/dev/null | head -15
+timeout -k 5 60 "$python" -c "import torch; torch.zeros(1).to('cuda' if torch.cuda.is_available() else 'cpu')" # libraries off the disk
+echo "== imported after $((SECONDS - begin)) s"
 # shellcheck disable=SC2086 # sizes are words
 {
     # before anything else has compiled something, and then again

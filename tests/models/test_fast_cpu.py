@@ -1,6 +1,7 @@
 """The CPU's compiled loops against torch in float64; strips on threads give what one thread gives."""
 
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -251,6 +252,7 @@ def test_a_leader_asks_what_its_caller_was_to_ask(two_threads):
         led(check)
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal to a thread")
 def test_an_interrupted_caller_leaves_no_picture_behind(two_threads):
     begun, ended = threading.Event(), threading.Event()
 
