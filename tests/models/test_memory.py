@@ -45,6 +45,11 @@ def test_what_fits_in_no_way_is_refused_with_both_figures(monkeypatch):
         memory.plan(4320, 7680, "cpu", "fp32")
 
 
+def test_buffers_grow_until_they_are_full():
+    cost = memory.Cost(10, 3, filling=2, full=100)
+    assert [cost.of(pixels) for pixels in (0, 10, 50, 1000)] == [10, 60, 260, 3110]
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_uhd_on_a_cpu_is_planned_below_six_gigabytes(monkeypatch, precision):
     monkeypatch.setattr(memory, "available", lambda _: 1e12)

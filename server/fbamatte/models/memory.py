@@ -25,23 +25,36 @@ SHARE = 0.8
 
 @dataclass(frozen=True)
 class Cost:
-    """Peak bytes above the loaded model: ``constant + per_pixel × pixels``."""
+    """Peak bytes above the loaded model: ``constant + per_pixel × pixels``, and buffers that grow until they are full.
+
+    Parameters
+    ----------
+    constant, per_pixel : float
+        Bytes.
+    filling : float
+        Bytes of buffers per pixel: what threads keep for their strips and the maps' memory that waits for the next.
+    full : float
+        Bytes of buffers at most.
+    """
 
     constant: float
     per_pixel: float
+    filling: float = 0
+    full: float = 0
 
     def of(self, pixels: int) -> int:
         """Return the peak for a picture of so many pixels (padded to multiples of 8)."""
-        return round(self.constant + self.per_pixel * pixels)
+        return round(self.constant + self.per_pixel * pixels + min(self.filling * pixels, self.full))
 
 
-# `benchmarks/speed_memory.py` measures and fits these. On a CPU with two threads, from 640×800 to 3840×2160; "whole"
-# is strips there too, all maps in memory. On every other device: counted from the layers' shapes, not measured yet.
+# `benchmarks/speed_memory.py` measures what these are fitted to. On a CPU with two threads, from 640×800 to 7680×4320;
+# "whole" is strips there too, all maps in memory. On every other device: counted from the layers' shapes, not measured
+# yet.
 COSTS = {
     ("cpu", "fp32", "whole"): Cost(230e6, 462),
-    ("cpu", "bf16", "whole"): Cost(135e6, 275),
+    ("cpu", "bf16", "whole"): Cost(100e6, 230, filling=130, full=193e6),
     ("cpu", "fp32", "strips"): Cost(230e6, 462),
-    ("cpu", "bf16", "strips"): Cost(135e6, 275),
+    ("cpu", "bf16", "strips"): Cost(100e6, 230, filling=130, full=193e6),
 }
 
 FILES = Cost(1e9, 80)
