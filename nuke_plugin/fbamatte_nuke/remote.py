@@ -127,7 +127,7 @@ def versions() -> dict[str, str]:
         Whatever importing them raises, in an interpreter where they do not load.
     """
     import fbamatte
-    import fbamatte.rpc.client  # before grpc: it says how grpc is to behave in a host
+    from fbamatte.rpc import client  # before grpc: it says how grpc is to behave in a host
 
     # isort: split
     import google.protobuf
@@ -138,5 +138,5 @@ def versions() -> dict[str, str]:
         "grpcio": str(grpc.__version__),
         "protobuf": str(google.protobuf.__version__),
         "fbamatte": str(getattr(fbamatte, "__version__", "")),
-        "client": fbamatte.rpc.client.__name__,
+        "client": client.__name__,
     }

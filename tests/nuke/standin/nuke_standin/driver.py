@@ -23,4 +23,6 @@ def press(node: Any, button: str = "render_range", during: Callable[[Any], None]
         during(job)
     runtime.pump(lambda: not the_queue.active())
     runtime.drain()
+    if not began:  # for whoever expected one: shown when the test fails
+        print(f"{button} began no job; dialogs: {runtime.state.dialogs}; printed: {runtime.state.printed}")
     return job if began else None
