@@ -69,13 +69,13 @@ def each(work: Callable[..., None], strips: Iterable[tuple[int, ...]]) -> None:
         for strip in todo:
             work(*strip)
         return
-    inference, left = torch.is_inference_mode_enabled(), iter(todo)
+    inference, left, task = torch.is_inference_mode_enabled(), iter(todo), [work]
 
     def some() -> None:
         try:
             with torch.inference_mode(inference):
                 for strip in left:  # whoever asks gets the next one
-                    work(*strip)
+                    task[0](*strip)
         except BaseException:
             list(left)  # nobody begins another
             raise
@@ -88,7 +88,7 @@ def each(work: Callable[..., None], strips: Iterable[tuple[int, ...]]) -> None:
         for helper in helpers:
             if not helper.cancel():
                 helper.result()
-        del work  # a thread may keep its task a moment longer: the maps behind it must go now, as the leader goes on
+        task.clear()  # a thread may keep `some` a moment longer: the maps behind it must go as the leader goes on
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
