@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from nuke_standin.driver import press
 
+import fbamatte
 from fbamatte.testing import RunningServer, running_server, serve_in_process
 from nuke_session import dialogs, status, works_again
 
@@ -120,6 +121,7 @@ def test_model_that_the_server_does_not_have(node: Any) -> None:
 
 
 def test_interpreter_without_wheels(node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fbamatte, "rpc", fbamatte.rpc)  # which the imports to come bind to another package
     for name in [name for name in sys.modules if name.startswith(("grpc", "fbamatte.rpc"))]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "grpc", None)
