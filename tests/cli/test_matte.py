@@ -16,6 +16,7 @@ import pytest
 from fbamatte.cli import main
 from fbamatte.frame import Window
 from fbamatte.imaging.exr import read_exr
+from fbamatte.models import devices
 from made import HEIGHT, WIDTH, alpha, plate, write, write_plate, write_sequence
 
 
@@ -234,6 +235,14 @@ def test_wrong_usage(shot, capsys, more, says):
     assert matte(shot, *more, roto=roto) == 2
     assert says in capsys.readouterr().err
     assert not (shot / "out").exists()
+
+
+@pytest.mark.parametrize("model", ["closed-form", "refined"])
+def test_a_precision_that_the_processor_lacks_is_refused_before_any_frame(shot, capsys, monkeypatch, model):
+    monkeypatch.setattr(devices, "computes_bf16", lambda: False)
+    assert matte(shot, "--model", model, "--device", "cpu", "--precision", "bf16") == 2
+    assert "use --precision auto or fp32" in capsys.readouterr().err
+    assert not list(shot.glob("out/*.exr"))
 
 
 def test_no_frames_at_all(tmp_path, capsys):

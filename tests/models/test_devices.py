@@ -4,12 +4,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from fbamatte.errors import UsageError
 from fbamatte.models import devices
 from fbamatte.models.config import NetworkConfig
 from fbamatte.models.fast import FastNetwork
+from fbamatte.models.fast_layers import Convolution
 from fbamatte.models.fast_planes import Planes
 from fbamatte.models.network import FBANetwork
 from fbamatte.models.tiles import WHOLE, Strips
@@ -65,11 +68,43 @@ def test_no_float64_where_there_is_none(monkeypatch, strips):
 
 
 @pytest.mark.parametrize(
-    ("device", "has", "chosen"), [("cpu", True, "bf16"), ("cpu", False, "fp32"), ("cuda:0", True, "fp32")]
+    ("device", "computes", "multiplies", "chosen"),
+    [
+        ("cpu", True, True, "bf16"),
+        ("cpu", True, False, "fp32"),
+        ("cpu", False, False, "fp32"),
+        ("cpu", False, True, "fp32"),  # oneDNN was told to leave instructions alone
+        ("cuda:0", True, True, "fp32"),
+    ],
 )
-def test_auto_is_bf16_where_a_processor_multiplies_it(monkeypatch, device, has, chosen):
-    monkeypatch.setattr(devices, "multiplies_bf16", lambda: has)
+def test_auto_is_bf16_where_a_processor_multiplies_it(monkeypatch, device, computes, multiplies, chosen):
+    monkeypatch.setattr(devices, "computes_bf16", lambda: computes)
+    monkeypatch.setattr(devices, "multiplies_bf16", lambda: multiplies)
     assert devices.resolve_precision("auto", torch.device(device))[0] == chosen
+
+
+@pytest.mark.parametrize(("device", "computes"), [("cpu", True), ("cuda:0", False)])
+def test_bf16_that_is_slow_or_another_devices_is_not_refused(monkeypatch, device, computes):
+    monkeypatch.setattr(devices, "computes_bf16", lambda: computes)
+    monkeypatch.setattr(devices, "multiplies_bf16", lambda: False)
+    assert devices.resolve_precision("bf16", torch.device(device)) == ("bf16", torch.bfloat16)
+
+
+def test_bf16_is_refused_exactly_where_it_cannot_be_computed():
+    """By this very processor: oneDNN's own error would otherwise come in the middle of a frame."""
+    refused = failed = False
+    try:
+        devices.resolve_precision("bf16", torch.device("cpu"))
+    except UsageError:
+        refused = True
+    x = torch.ones(1, 16, 5, 7, dtype=torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        convolution = Convolution(nn.Conv2d(16, 16, 3, padding=1), torch.bfloat16)
+        try:
+            convolution(x, pad_rows=True)
+        except RuntimeError:
+            failed = True
+    assert refused == failed
 
 
 def test_who_says_what_a_processor_multiplies():

@@ -23,6 +23,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 import fbamatte.testing
 from fbamatte import cli
 from fbamatte.errors import UnavailableError
+from fbamatte.models import devices
 from fbamatte.rpc.client import Client
 from fbamatte.serving.process import Ready
 from fbamatte.serving.settings import ServerSettings
@@ -30,6 +31,7 @@ from fbamatte.settings import add_flags
 from fbamatte.testing import running_server, serve_in_process
 from serving.helpers import frame, messages, raw, wait_until
 
+SIGNALS = [getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
@@ -235,16 +237,32 @@ def test_detach_tells_why_it_failed(tmp_path):
     ],
 )
 def test_it_refuses_to_start_and_says_why(flags, code, words, capfd):
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        assert cli.main(["serve", "--listen=127.0.0.1:0", *flags]) == code
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        structlog.reset_defaults()
-        logging.root.handlers.clear()
+    assert served(*flags) == code
     told = capfd.readouterr().err
     assert re.search(words, told), told
     assert "Traceback" not in told
+
+
+def test_a_precision_that_the_processor_lacks_is_found_at_the_start(capfd, monkeypatch, tmp_path):
+    monkeypatch.setattr(devices, "computes_bf16", lambda: False)
+    ready = tmp_path / "ready.json"
+    assert served("--device=cpu", "--precision=bf16", f"--ready-file={ready}") == 2
+    told = capfd.readouterr().err
+    assert "use --precision auto or fp32" in told
+    assert "Traceback" not in told
+    assert not ready.exists()
+
+
+def served(*flags):
+    """Serve in this process, which does not come back but for a refusal, and return its exit code."""
+    before = [signal.getsignal(number) for number in SIGNALS]
+    try:
+        return cli.main(["serve", "--listen=127.0.0.1:0", *flags])
+    finally:
+        for number, handler in zip(SIGNALS, before):
+            signal.signal(number, handler)
+        structlog.reset_defaults()
+        logging.root.handlers.clear()
 
 
 def test_an_address_in_use_is_not_shared():

@@ -104,8 +104,11 @@ def _openexr() -> Finding:
 def _processor() -> Finding:
     import torch
 
+    from fbamatte.models.devices import computes_bf16, multiplies_bf16
+
     capability = torch.backends.cpu.get_cpu_capability()
-    return Finding("processor", True, f"{os.cpu_count()} cores, {capability}, {torch.get_num_threads()} threads")
+    low = "no bf16" if not computes_bf16() else "multiplies bf16" if multiplies_bf16() else "emulates bf16"
+    return Finding("processor", True, f"{os.cpu_count()} cores, {capability}, {torch.get_num_threads()} threads, {low}")
 
 
 def _gpu() -> Finding:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import re
 
 import torch
@@ -10,6 +11,16 @@ from fbamatte.errors import UsageError
 from fbamatte.models.base import PRECISIONS
 
 WITHOUT_FLOAT64 = {"mps"}
+
+# Whether this build of torch can keep weights in oneDNN's own layout; those for other processors cannot.
+PACKS = torch.backends.mkldnn.is_available() and hasattr(  # type: ignore[no-untyped-call]  # torch ships it untyped
+    torch.ops.mkldnn, "_reorder_convolution_weight"
+)
+
+_ARM = platform.machine().lower() in {"arm64", "aarch64"}
+
+BF16_TAKES = "Arm's BF16 extension" if _ARM else "AVX512 (BW, VL and DQ) or AVX-NE-CONVERT"
+"""What oneDNN asks of a processor before it convolves in bfloat16."""
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -54,14 +65,26 @@ def resolve_precision(precision: str, device: torch.device) -> tuple[str, torch.
     Raises
     ------
     UsageError
-        If the name is none.
+        If the name is none, or the device cannot compute so.
     """
     if precision not in PRECISIONS:
         raise UsageError(f"unknown precision {precision!r}; use {', '.join(PRECISIONS)}")
-    name = precision if precision != "auto" else "bf16" if device.type == "cpu" and multiplies_bf16() else "fp32"
-    if name == "fp16" and device.type == "cpu":
-        raise UsageError("fp16 is for GPUs; use bf16 or fp32 on the CPU")
-    return name, _TYPES[name]
+    if device.type == "cpu":
+        if precision == "fp16":
+            raise UsageError("fp16 is for GPUs; use auto or fp32 on the CPU")
+        if precision == "bf16" and not computes_bf16():
+            raise UsageError(f"bf16 takes {BF16_TAKES}, which this processor lacks; use --precision auto or fp32")
+    if precision == "auto":
+        precision = "bf16" if device.type == "cpu" and computes_bf16() and multiplies_bf16() else "fp32"
+    return precision, _TYPES[precision]
+
+
+def computes_bf16() -> bool:
+    """Return whether a CPU's convolutions in bfloat16 are to be had at all, be they slower than in float32.
+
+    oneDNN says so itself, by what it asks before it lays weights out. A torch without it has loops for any processor.
+    """
+    return not PACKS or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def multiplies_bf16() -> bool:

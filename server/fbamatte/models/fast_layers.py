@@ -8,15 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fbamatte.models.devices import widest
+from fbamatte.models.devices import PACKS, widest
 from fbamatte.models.fast_maps import FeatureMap, Place, Rows
 from fbamatte.models.layers import WSConv2d, standardised
 from fbamatte.models.tiles import Strips
-
-# Whether this build of torch can keep weights in oneDNN's own layout; those for other processors cannot.
-PACKS = torch.backends.mkldnn.is_available() and hasattr(  # type: ignore[no-untyped-call]  # torch ships it untyped
-    torch.ops.mkldnn, "_reorder_convolution_weight"
-)
 
 
 class Convolution:
