@@ -12,10 +12,14 @@ def reference() -> Path:
 
 
 def pytest_runtest_setup(item):
-    """Skip what needs a CUDA device where there is none."""
-    if item.get_closest_marker("cuda") is None:
-        return
-    import torch
+    """Skip what needs a CUDA device, or a processor that computes in bfloat16, where there is none."""
+    if item.get_closest_marker("cuda"):
+        import torch
 
-    if not torch.cuda.is_available():
-        pytest.skip("needs a CUDA device")
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+    if item.get_closest_marker("bf16"):
+        from fbamatte.models import devices
+
+        if not devices.computes_bf16():
+            pytest.skip(f"needs a processor with {devices.BF16_TAKES}: it computes in bfloat16")

@@ -26,6 +26,7 @@ from fbamatte.models.tiles import Strips
 
 SLOPE = np.float32(0.01)
 KINDS = [torch.float32, torch.bfloat16]
+CONVOLVED = [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.bf16)]
 
 
 def features(kind, channels=37, height=5, width=7, seed=0):
@@ -129,7 +130,7 @@ def test_bfloat16_is_rounded_to_nearest_even():
     assert torch.equal(out, x.bfloat16())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONVOLVED)
 def test_threads_change_nothing(narrow, kind):
     """Sums are added in the order of the picture, whoever was first."""
     rng = np.random.default_rng(0)
@@ -150,6 +151,7 @@ def test_threads_change_nothing(narrow, kind):
     assert torch.equal(found[0], found[2])
 
 
+@pytest.mark.bf16
 def test_weights_in_two_terms_lose_nothing():
     """Of 16 equal weights 1 + 2⁻⁸, which bfloat16 rounds to 1."""
     module = torch.nn.Conv2d(16, 16, 1, bias=False)
@@ -162,7 +164,7 @@ def test_weights_in_two_terms_lose_nothing():
     assert not torch.equal(rounded, expected)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", CONVOLVED)
 def test_a_picture_finds_every_loop_compiled(narrow, kind):
     loops = [
         fast_loops.moments,

@@ -8,7 +8,7 @@ import pytest
 
 import bundled_picture
 from fbamatte.errors import CheckpointError, ModelNotFoundError, UsageError
-from fbamatte.models import card, registry
+from fbamatte.models import card, devices, registry
 from fbamatte.models.checkpoint import import_checkpoint, save_checkpoint
 from fbamatte.models.config import NetworkConfig
 
@@ -91,6 +91,7 @@ def test_a_network_of_alpha_alone_has_its_colours_fitted(make_network, tmp_path)
     assert np.abs(again - truth.image).mean() < 0.02
 
 
+@pytest.mark.bf16
 def test_bf16_stays_near_float32(narrow_file):
     truth = bundled_picture.make()
     exact, low = (
@@ -143,6 +144,14 @@ def test_the_papers_name_says_how_to_get_it():
 def test_a_device_or_precision_that_is_not_to_be_had_is_refused(narrow_file, name, device, precision, message):
     with pytest.raises(UsageError, match=re.escape(message)):
         registry.load(narrow_file if name == "file" else name, device, precision)
+
+
+@pytest.mark.parametrize("name", ["closed-form", "refined", "file"])
+def test_bf16_that_the_processor_cannot_compute_is_refused_with_the_way_out(narrow_file, monkeypatch, name):
+    monkeypatch.setattr(devices, "computes_bf16", lambda: False)
+    message = f"bf16 takes {devices.BF16_TAKES}, which this processor lacks; use --precision auto or fp32"
+    with pytest.raises(UsageError, match=re.escape(message)):
+        registry.load(narrow_file if name == "file" else name, "cpu", "bf16")
 
 
 def test_a_broken_file_in_the_folder_is_named_when_asked_for(folder):

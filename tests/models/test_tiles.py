@@ -54,7 +54,7 @@ def test_tiles_of_the_head_are_the_whole_head(narrow, monkeypatch, size):
     assert (found - network(*given)).abs().max() < 1e-10
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.bf16)])
 def test_leaving_out_what_is_known_changes_nothing_that_is_not(narrow, monkeypatch, dtype):
     monkeypatch.setattr(fast_cpu, "TILE", 16)
     image, masks, encoding = planes(50, 90)
@@ -108,6 +108,7 @@ def test_maps_in_files_are_maps_in_memory_and_leave_nothing_behind(narrow, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.bf16
 def test_bf16_in_strips_is_bf16_whole(narrow):
     network = FastNetwork(narrow, torch.bfloat16)
     given = Planes(*planes(64, 80))
@@ -117,6 +118,7 @@ def test_bf16_in_strips_is_bf16_whole(narrow):
     assert 0 < (found - exact)[:, 1:].abs().mean() < 0.02
 
 
+@pytest.mark.bf16
 @pytest.mark.parametrize("size", [(64, 8), (37, 1), (8, 64)])
 def test_bf16_of_a_narrow_picture_is_finite(narrow, size):
     """A strided bf16 convolution one column wide is broken in oneDNN 3.12."""
