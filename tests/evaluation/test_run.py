@@ -17,6 +17,7 @@ from fbamatte.evaluation.measure import in_light, measure
 from fbamatte.evaluation.results import Results, Row
 from fbamatte.evaluation.run import Plan, run
 from fbamatte.evaluation.views import folder_name
+from fbamatte.models import devices
 from fbamatte.models.base import Estimate, ModelInfo
 
 DISPLAY = {"sad", "mse", "gradient", "connectivity", "recomposition", "seconds_per_megapixel"}
@@ -224,6 +225,14 @@ def test_an_unknown_model_is_refused_before_anything_is_written(tmp_path):
     root, out = trees.folder(tmp_path / "data"), tmp_path / "out"
     with pytest.raises(ModelNotFoundError):
         run(plan_for(root, out, models=("closed-form", "no-such")), told()[1])
+    assert not out.exists()
+
+
+def test_a_precision_that_the_processor_lacks_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(devices, "computes_bf16", lambda: False)
+    root, out = trees.folder(tmp_path / "data"), tmp_path / "out"
+    with pytest.raises(UsageError, match="use --precision auto or fp32"):
+        run(plan_for(root, out, device="cpu", precision="bf16"), told()[1])
     assert not out.exists()
 
 

@@ -108,6 +108,10 @@ def run(plan: Plan, progress: Progress) -> list[Row]:
     """
     for model in plan.models:
         describe_model(model)
+    if plan.precision not in {"auto", "fp32"}:
+        from fbamatte.models.devices import resolve_device, resolve_precision  # noqa: PLC0415 - brings torch
+
+        resolve_precision(plan.precision, resolve_device(plan.device))
     if plan.augmentations:
         tta.parse(plan.augmentations)
     items = plan.items()
