@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 import synthetic_weights
 from fbamatte.compositing import trimap as trimaps
+from fbamatte.errors import UsageError
 from fbamatte.models import fba, registry
 from fbamatte.models.base import ModelInfo
 from fbamatte.models.checkpoint import load_checkpoint
@@ -37,6 +38,24 @@ def estimator(device: str, precision: str, model: str = "", width: float = 1.0) 
     info = ModelInfo("synthetic", "", "", True, "", 0, "")
     made = network(model) if width == 1 else FBANetwork(NetworkConfig(width=width)).eval().fold()
     return fba.NetworkEstimator(made.to(place), info, precision, dtype)
+
+
+def precisions(wanted: list[str], device: str = "cpu") -> list[str]:
+    """Return those of some precisions that a device computes, and print why the others are left out."""
+    refused = {name: why for name in wanted if (why := _refusal(name, device))}
+    for name, why in refused.items():
+        print(f"{name} left out: {why}", flush=True)
+    if len(refused) == len(wanted):
+        raise SystemExit("nothing is left to measure")
+    return [name for name in wanted if name not in refused]
+
+
+def _refusal(precision: str, device: str) -> str:
+    try:
+        resolve_precision(precision, resolve_device(device))
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def picture(height: int, width: int, unknown: float = 0.2) -> tuple[np.ndarray, np.ndarray]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from speed_cases import network, picture, tensors
+from speed_cases import network, picture, precisions, tensors
 from torch import Tensor
 
 from fbamatte.models.fast import FastNetwork
@@ -44,6 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
+    options.precision = precisions(options.precision)
     rows = []
     with torch.inference_mode():
         for size in options.size:

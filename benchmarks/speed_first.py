@@ -30,8 +30,10 @@ def main() -> None:
     if options.here:
         print(json.dumps(measure(options.precision[0], options.size, Path(options.here))))
         return
+    from speed_cases import precisions  # noqa: PLC0415 - not in the processes that are measured
+
     rows = []
-    for precision in options.precision:
+    for precision in precisions(options.precision):
         with tempfile.TemporaryDirectory() as cache:
             save(Path(cache))
             for kept in (False, True):

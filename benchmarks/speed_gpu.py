@@ -76,20 +76,24 @@ def main(arguments: list[str] | None = None) -> None:
 def first(options: argparse.Namespace) -> Iterator[Row]:
     """Yield what the first frames of a process take: compiling or finding what was compiled, then recording."""
     size = next(sizes(options))
-    plate, trimap = cases.scene(*size, options.unknown)
     for precision in options.precision[-1:]:
+        yield from guarded(precision, size, first_frames(options, precision, size))
+
+
+def first_frames(options: argparse.Namespace, precision: str, size: tuple[int, int]) -> Iterator[Row]:
+    plate, trimap = cases.scene(*size, options.unknown)
+    begin = time.perf_counter()
+    estimator = cases.estimator(options, precision)
+    loaded = time.perf_counter() - begin
+    seconds = []
+    for _ in range(4):
         begin = time.perf_counter()
-        estimator = cases.estimator(options, precision)
-        loaded = time.perf_counter() - begin
-        seconds = []
-        for _ in range(4):
-            begin = time.perf_counter()
-            estimator.start(plate, trimap, LinearLight()).wait()
-            seconds.append(round(time.perf_counter() - begin, 4))
-        yield {
-            "method": f"{precision} first frames", "height": size[0], "width": size[1],
-            "load_seconds": round(loaded, 3), "frame_seconds": seconds,
-        }  # fmt: skip
+        estimator.start(plate, trimap, LinearLight()).wait()
+        seconds.append(round(time.perf_counter() - begin, 4))
+    yield {
+        "method": f"{precision} first frames", "height": size[0], "width": size[1],
+        "load_seconds": round(loaded, 3), "frame_seconds": seconds,
+    }  # fmt: skip
 
 
 def sizes(options: argparse.Namespace) -> Iterator[tuple[int, int]]:
@@ -233,33 +237,37 @@ def peaks_at(options: argparse.Namespace, size: tuple[int, int], estimator: Netw
 def stream(options: argparse.Namespace) -> Iterator[Row]:
     """Yield each stage alone and all of them together, per frame, through the engine, arrays in and out."""
     for size in sizes(options):
-        plate, trimap = cases.scene(*size, options.unknown)
         for precision in options.precision:
-            with Engine(estimator=cases.estimator(options, precision)) as engine:
-                frames = [Frame(plate, trimap, number=1001 + k) for k in range(options.frames)]
-                for frame in frames[:3]:
-                    engine.matte_one(frame)
-                alone = {"prepare": 0.0, "estimate": 0.0, "finish": 0.0}
-                for frame in frames:
-                    at = [time.perf_counter()]
-                    prepared = engine.prepare(frame)
-                    at.append(time.perf_counter())
-                    estimated = engine.estimate(prepared)
-                    cases.synchronize(options.device)  # so that the device's work counts as the estimate's
-                    at.append(time.perf_counter())
-                    engine.finish(estimated)
-                    at.append(time.perf_counter())
-                    for name, seconds in zip(alone, np.diff(at)):
-                        alone[name] += float(seconds) / len(frames)
-                begin = time.perf_counter()
-                for _ in engine.matte(frames):
-                    pass
-                together = (time.perf_counter() - begin) / len(frames)
-            yield {
-                "method": f"{precision} engine", "height": size[0], "width": size[1], "seconds": round(together, 5),
-                "alone": {name: round(value, 5) for name, value in alone.items()},
-                "share_of_slowest": round(max(alone.values()) / together, 3),
-            }  # fmt: skip
+            yield from guarded(precision, size, through_the_engine(options, precision, size))
+
+
+def through_the_engine(options: argparse.Namespace, precision: str, size: tuple[int, int]) -> Iterator[Row]:
+    plate, trimap = cases.scene(*size, options.unknown)
+    with Engine(estimator=cases.estimator(options, precision)) as engine:
+        frames = [Frame(plate, trimap, number=1001 + k) for k in range(options.frames)]
+        for frame in frames[:3]:
+            engine.matte_one(frame)
+        alone = {"prepare": 0.0, "estimate": 0.0, "finish": 0.0}
+        for frame in frames:
+            at = [time.perf_counter()]
+            prepared = engine.prepare(frame)
+            at.append(time.perf_counter())
+            estimated = engine.estimate(prepared)
+            cases.synchronize(options.device)  # so that the device's work counts as the estimate's
+            at.append(time.perf_counter())
+            engine.finish(estimated)
+            at.append(time.perf_counter())
+            for name, seconds in zip(alone, np.diff(at)):
+                alone[name] += float(seconds) / len(frames)
+        begin = time.perf_counter()
+        for _ in engine.matte(frames):
+            pass
+        together = (time.perf_counter() - begin) / len(frames)
+    yield {
+        "method": f"{precision} engine", "height": size[0], "width": size[1], "seconds": round(together, 5),
+        "alone": {name: round(value, 5) for name, value in alone.items()},
+        "share_of_slowest": round(max(alone.values()) / together, 3),
+    }  # fmt: skip
 
 
 def compiled(options: argparse.Namespace) -> Iterator[Row]:

@@ -21,7 +21,7 @@ from threading import Event, Thread
 
 import numpy as np
 import torch
-from speed_cases import estimator, picture
+from speed_cases import estimator, picture, precisions
 
 from fbamatte.models import memory
 from fbamatte.models.base import Estimate
@@ -46,7 +46,7 @@ def main() -> None:
         print(json.dumps(measure(options)))
         return
     rows = []
-    for precision in options.precision:
+    for precision in precisions(options.precision, options.device):
         for mode in options.mode:
             for size in options.size * options.repeat:
                 rows.append(in_a_process(options, precision, mode, size))

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from speed_cases import network, picture
+from speed_cases import network, picture, precisions
 
 from fbamatte.models.base import Estimate, ModelInfo
 from fbamatte.models.fba import NetworkEstimator
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
-    rows = [row for precision in options.precision for row in measure(precision, options)]
+    rows = [row for precision in precisions(options.precision) for row in measure(precision, options)]
     if options.json:
         options.json.write_text(json.dumps({"torch": torch.__version__, "size": options.size, "rows": rows}, indent=1))
     if options.plot:

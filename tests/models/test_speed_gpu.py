@@ -64,7 +64,7 @@ def test_what_one_method_cannot_do_costs_no_other(benchmark, tmp_path, monkeypat
     assert all("seconds" in row for row in rows.values())
 
 
-@pytest.mark.parametrize("part", ["speed", "memory"])
+@pytest.mark.parametrize("part", ["speed", "memory", "stream"])
 def test_a_precision_that_the_device_lacks_costs_no_other(benchmark, tmp_path, part):
     tiny = [option for option in TINY if option not in ("--precision", "fp32")]
     benchmark.main([part, *tiny, "--precision", "fp16", "fp32", "--json", str(tmp_path / "rows.json")])
