@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from speed_cases import estimator, network, picture, tensors
-from speed_memory import resident, start
+from speed_cases import estimator, network, picture, precisions, tensors
+from speed_memory import resident, rise
 
 from fbamatte.models import memory
 
@@ -43,7 +43,7 @@ def main() -> None:
         print(json.dumps(part(options.precision[0], options.size[0], options)))
         return
     rows: list[Row] = json.loads(options.json.read_text())["rows"] if options.json and options.json.is_file() else []
-    for precision in options.precision:
+    for precision in precisions(options.precision):
         for part, sizes in (("sizes", options.size), ("frames", options.size[:1])):
             for size in sizes:
                 rows += in_a_process(part, precision, size, options)
@@ -71,9 +71,8 @@ def of_size(precision: str, size: str, options: argparse.Namespace) -> list[Row]
     model, pixels = estimator("cpu", precision), height * width
     model.estimate(*picture(64, 64))
     image, trimap = picture(height, width)
-    before = start("cpu")
-    seconds = [timed(lambda: model.estimate(image, trimap))]
-    used = resident("VmHWM") - before
+    seconds: list[float] = []
+    used = rise(lambda: seconds.append(timed(lambda: model.estimate(image, trimap))), "cpu")
     if pixels <= options.eager_pixels:
         seconds.append(timed(lambda: model.estimate(image, trimap)))
     row = {
@@ -84,10 +83,10 @@ def of_size(precision: str, size: str, options: argparse.Namespace) -> list[Row]
     if pixels <= options.eager_pixels:
         model.close()
         plain, given = network(fold=False), tensors(image, trimap)
-        before = start("cpu")
+        eager: list[float] = []
         with torch.inference_mode():
-            row["eager_seconds"] = min(timed(lambda: plain(*given)) for _ in range(2))
-        row["eager_bytes"] = resident("VmHWM") - before
+            row["eager_bytes"] = rise(lambda: eager.extend(timed(lambda: plain(*given)) for _ in range(2)), "cpu")
+        row["eager_seconds"] = min(eager)
         row["times_eager"] = round(row["eager_seconds"] / row["seconds"], 2)
     return [row]
 
