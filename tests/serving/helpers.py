@@ -6,12 +6,14 @@ import io
 import queue
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import grpc
 import numpy as np
+from prometheus_client.parser import text_string_to_metric_families
 
 from fbamatte.frame import Frame
 from fbamatte.imaging.exr import write_exr
@@ -36,6 +38,18 @@ def messages(item: Frame, key: str = "", pixel_type: str = "float", **header) ->
     buffers = pixels.to_buffers(item, first.planes)
     end = pb.MatteRequest(end=pb.FrameEnd(key=key))
     return [pb.MatteRequest(header=first), *framing.split(key, buffers), end]
+
+
+def get(server, path: str) -> bytes:
+    """Return a page of a server's status pages."""
+    with urllib.request.urlopen(f"http://{server.metrics}{path}", timeout=60) as answer:
+        return answer.read()
+
+
+def samples(server) -> dict:
+    """Return all samples that Prometheus would scrape, by name and labels."""
+    families = text_string_to_metric_families(get(server, "/metrics").decode())
+    return {(s.name, *sorted(s.labels.items())): s.value for family in families for s in family.samples}
 
 
 class RawStream:

@@ -3,31 +3,19 @@
 import ctypes
 import json
 import threading
-import urllib.request
+import urllib.error
 from concurrent import futures
 
 import grpc
 import pytest
 import structlog
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from prometheus_client.parser import text_string_to_metric_families
 
 from fbamatte.errors import FbaMatteError
 from fbamatte.rpc.client import Client
 from fbamatte.serving import heap, observer
 from fbamatte.testing import running_server, serve_in_process
-from serving.helpers import frame, messages, raw, wait_until
-
-
-def get(server, path):
-    with urllib.request.urlopen(f"http://{server.metrics}{path}", timeout=60) as answer:
-        return answer.read()
-
-
-def samples(server):
-    """Return all samples that Prometheus would scrape, by name and labels."""
-    families = text_string_to_metric_families(get(server, "/metrics").decode())
-    return {(s.name, *sorted(s.labels.items())): s.value for family in families for s in family.samples}
+from serving.helpers import frame, get, messages, raw, samples, wait_until
 
 
 @pytest.fixture(scope="module")
