@@ -8,6 +8,7 @@ the error on them that it has on pictures made to be hard.
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ from fbamatte.training.light import composite, encode
 
 Plane = NDArray[np.float32]
 
-KINDS = {"fur": 0.3, "hair": 0.27, "blob": 0.15, "holes": 0.13, "leaves": 0.07, "blades": 0.05, "net": 0.03}
+KINDS = {"fur": 0.26, "hair": 0.4, "blob": 0.09, "holes": 0.1, "leaves": 0.07, "blades": 0.06, "net": 0.02}
 SOLID = 0.2
 """Share of a picture that is opaque, below which something solid is put behind."""
 
@@ -38,6 +39,15 @@ DISPLAY = 0.5
 
 HOLE = 0.004
 """Share of a picture below which an artist does not paint a hole as known background."""
+
+WORN = 0.55
+"""How often an object wears parts of other makes: clothes, a face, a flag; its known colours then say less."""
+
+UNPAINTED = 0.3
+"""How often one of these parts is left unknown by the trimap, colours and all."""
+
+LARGEST = 0.2
+"""Share of a picture that such a part takes at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +74,11 @@ def draw(seed: int, number: int, size: int, uses: int = 2) -> list[Picture]:
     """
     dice = Dice(hash_of(seed, number, 7), torch.device("cpu"))
     for _ in range(TRIES):
-        alpha, foreground = separated(_object(dice, size))
+        layer, part = _object(dice, size)
+        alpha, foreground = separated(layer)
         if min(float((alpha <= 0).float().mean()), float((alpha >= 1).float().mean())) > SEEN:
             break
-    return [_photograph(dice, alpha[None], foreground, size) for _ in range(uses)]
+    return [_photograph(dice, alpha[None], foreground, part, size) for _ in range(uses)]
 
 
 def holes(dice: Dice, size: int) -> Layer:
@@ -96,8 +107,22 @@ def _skin(dice: Dice, size: int) -> Tensor:
     return paint.surface(dice, size)
 
 
-def _object(dice: Dice, size: int) -> Layer:
-    """Return a layer at the picture's size: one thing or two, something solid among them, through a lens."""
+def _worn(dice: Dice, size: int) -> Layer:
+    """Return a part of another make that an object wears or holds: solid, with a hard edge."""
+    x, y = fields.grid(dice, size)
+    inside = strands.body(dice, size)
+    turn, cut = dice.between(0, 2 * math.pi), dice.between(-0.35, 0.1)
+    inside = torch.minimum(inside, (x - size / 2) * math.cos(turn) + (y - size / 2) * math.sin(turn) - cut * size)
+    makes = dice.whole(1, 5)
+    skin = paint.surface(dice, size) if makes == 1 else paint.dead_leaves(dice, size, 2 * makes, 0.12)
+    return Layer.solid((inside / dice.spread(0.7, 3) + 0.5).clamp(0, 1), skin * paint.shade(dice, size))
+
+
+def _object(dice: Dice, size: int) -> tuple[Layer, Tensor]:
+    """Return a layer at the picture's size: one thing or two, something solid among them, through a lens.
+
+    With it the cover (H, W) of a part that it wears, 0 where there is none.
+    """
     fine = FINER * size
     kinds, shares = list(KINDS), list(KINDS.values())
     layer = _MAKERS[dice.pick(kinds, shares)](dice, fine)
@@ -106,17 +131,22 @@ def _object(dice: Dice, size: int) -> Layer:
     if float((layer.alpha > 0.98).float().mean()) < SOLID:
         inside = strands.body(dice, fine)
         layer = layer.over(Layer.solid((inside + 0.5).clamp(0, 1), _skin(dice, fine)))
-    planes = torch.cat([layer.alpha[None], layer.light])
+    part = torch.zeros_like(layer.alpha)
+    if dice.chance(WORN):
+        worn = _worn(dice, fine)
+        part = worn.alpha
+        layer = worn.over(layer) if dice.chance(0.5) else layer.over(worn)
+    planes = torch.cat([layer.alpha[None], layer.light, part[None]])
     if dice.chance(0.06):
         planes = fields.blur(planes, fields.streak(dice, dice.spread(3, 0.05 * fine)))
     if dice.chance(0.2):
         planes = fields.blur(planes, fields.disc(dice, dice.spread(1.0, 0.012 * fine)))
     planes = torch.nn.functional.avg_pool2d(planes[None], FINER)[0]
     planes = fields.soften(planes, dice.between(0.35, 0.9))
-    return Layer(planes[0].clamp(0, 1), planes[1:])
+    return Layer(planes[0].clamp(0, 1), planes[1:4]), planes[4]
 
 
-def _photograph(dice: Dice, alpha: Tensor, foreground: Tensor, size: int) -> Picture:
+def _photograph(dice: Dice, alpha: Tensor, foreground: Tensor, part: Tensor, size: int) -> Picture:
     lean = None
     if dice.chance(0.12):
         lean = (foreground * alpha).sum(dim=(1, 2)) / alpha.sum().clamp(min=1)
@@ -125,10 +155,14 @@ def _photograph(dice: Dice, alpha: Tensor, foreground: Tensor, size: int) -> Pic
         behind = fields.soften(behind, dice.spread(1.0, 8.0))
     front = foreground * dice.normal(3, 1, 1, scale=0.1).exp() * dice.spread(0.5, 2.0)
     turns = [axis for axis in (-1, -2) if dice.chance(0.5)]
-    cover, front = (alpha.flip(turns), front.flip(turns)) if turns else (alpha, front)
+    if turns:
+        alpha, front, part = alpha.flip(turns), front.flip(turns), part.flip(turns)
     colors = (encode(x).clamp(0, 1)[None] for x in (front, behind))
-    image = composite(next(colors), cover[None], next(colors), display_light=dice.chance(DISPLAY))[0]
-    return Picture(camera(dice, image), cover[0].numpy(), trimap_of(dice, cover))
+    image = composite(next(colors), alpha[None], next(colors), display_light=dice.chance(DISPLAY))[0]
+    trimap = trimap_of(dice, alpha)
+    if dice.chance(UNPAINTED) and float((part > 0.02).float().mean()) < LARGEST:
+        trimap = np.where(ndimage.maximum_filter(part.numpy() > 0.02, 5), np.float32(0.5), trimap)
+    return Picture(camera(dice, image), alpha[0].numpy(), trimap)
 
 
 def camera(dice: Dice, image: Tensor) -> Plane:
