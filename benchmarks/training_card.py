@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fbamatte.evaluation import metrics
-from fbamatte.models import refinement
+from fbamatte.models import refinement, registry
 from fbamatte.models.base import Estimator, ModelInfo
 from fbamatte.models.card import read_card
 from fbamatte.models.checkpoint import load_checkpoint
@@ -29,14 +29,6 @@ CASES_TO_WIN = 10
 SOLVED = ", last solve included"
 LESS = 0.6
 """Of closed-form's error, with the tight trimap: the goal."""
-
-
-class AsClosedForm(nn.Module):
-    """What the refining network would give if it refined nothing."""
-
-    def forward(self, evidence: Tensor) -> Tensor:
-        """Return the start."""
-        return evidence[:, :1]
 
 
 def main() -> None:
@@ -50,14 +42,14 @@ def main() -> None:
     recipe = load_recipe(options.recipe)
     path = options.run / f"{recipe.name}.safetensors"
     network, info = loaded(path, recipe.architecture)
-    found = photographs(options.photographs, prior=True, device=device)
+    found = photographs(options.photographs, gathered=recipe.architecture == "refine")
     network.to(device)
-    refine = load_recipe("refine")
+    plain = registry.load("closed-form")
     whole = refinement.RefinementEstimator(path, options.device) if recipe.architecture == "refine" else None
     rows = []
     for kind, pictures in found.items():
         for picture in pictures:
-            ours, theirs = measure(network, picture, recipe, device), measure(AsClosedForm(), picture, refine, device)
+            ours, theirs = measure(network, picture, recipe, device), solved(plain, picture)
             rows.append((kind, Path(picture.name).stem, *ours, *theirs))
             if whole is not None:
                 rows.append((f"{kind}{SOLVED}", Path(picture.name).stem, *solved(whole, picture), *theirs))
@@ -71,7 +63,7 @@ def main() -> None:
 
 
 def solved(estimator: Estimator, photograph: Photograph) -> tuple[float, float]:
-    """Return SAD (thousands) and MSE (×1000) of a whole estimator: the refining network with its last solve."""
+    """Return SAD (thousands) and MSE (×1000) of a whole estimator: of the refining one with its last solve."""
     image = np.ascontiguousarray(photograph.batch.image[0].permute(1, 2, 0).numpy())
     alpha = estimator.estimate(image, photograph.trimap).alpha
     pair = (photograph.truth, photograph.trimap)

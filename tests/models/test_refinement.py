@@ -6,21 +6,20 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 
 import bundled_picture
 from fbamatte.cli import main
 from fbamatte.errors import CheckpointError, FrameError, ModelNotFoundError
 from fbamatte.imaging.exr import read_exr
+from fbamatte.models import evidence, refinement, registry
 from fbamatte.models import folder as folders
-from fbamatte.models import refinement, registry
 from fbamatte.models.base import ModelInfo
 from fbamatte.models.checkpoint import weights_digest
 from fbamatte.models.closed_form import ClosedForm
-from fbamatte.models.evidence import NAMES, PLANES
+from fbamatte.models.evidence import NAMES, PLANES, between_lights
 from made import write_sequence
 
-CLOSED_FORM, FITTED = (60.0, 0.0, 0.0, 0.0), (0.0, 60.0, 0.0, 0.0)
+CLOSED_FORM, FITTED = (60.0, 0.0, 0.0, 0.0, 0.0), (0.0, 60.0, 0.0, 0.0, 0.0)
 """Biases of a head that believes one of the four alone."""
 
 
@@ -50,7 +49,7 @@ def test_a_network_that_believes_closed_form_alone_is_closed_form(tmp_path):
     truth = bundled_picture.make()
     path = write_network(tmp_path / "plain.safetensors", CLOSED_FORM)
     found = registry.load(path, "cpu").estimate(truth.image, truth.trimap)
-    plain = ClosedForm().estimate(truth.image, truth.trimap)
+    plain = ClosedForm().estimate(between_lights(truth.image), truth.trimap)
     # but where the solution left the range and was cut
     assert np.abs(found.alpha - plain.alpha).mean() < 5e-4
     assert np.abs(found.alpha - plain.alpha).max() < 0.05
@@ -75,10 +74,10 @@ def test_whatever_the_weights_it_chooses_between_the_four():
     network = refinement.RefinementNetwork(0.5).eval()
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=3)
-    evidence = torch.rand(1, PLANES, 24, 30)
+    gathered = torch.rand(1, PLANES, 24, 30)
     with torch.inference_mode():
-        chosen = network(refinement.look(evidence))[0, 0]
-    start, fitted = (evidence[0, NAMES.index(n)] for n in ("closed-form alpha", "sampled alpha, fitted"))
+        chosen = network(gathered)[0, 0]
+    start, fitted = (gathered[0, NAMES.index(n)] for n in ("closed-form alpha", "sampled alpha, fitted"))
     four = torch.stack([start, fitted, refinement.snapped(start), refinement.snapped(fitted)])
     assert (chosen >= four.amin(dim=0) - 1e-6).all()
     assert (chosen <= four.amax(dim=0) + 1e-6).all()
@@ -168,31 +167,25 @@ def test_other_evidence_and_other_files_are_refused(file, tmp_path, monkeypatch)
         registry.load(tmp_path / "nothing.safetensors")
 
 
-def test_a_crop_and_a_whole_plate_are_treated_alike():
-    """No norm over positions: away from the border an output depends on what is around it alone."""
+def test_tiles_give_what_the_whole_gives(file, monkeypatch):
+    """No norm over positions, and a halo that holds all a pixel sees."""
+    truth = bundled_picture.make()
+    image, trimap = (np.tile(x, (2, 2) + (1,) * (x.ndim - 2)) for x in (truth.image, truth.trimap))
+    picture = evidence.prepare(image, trimap)
+    model = registry.load(file, "cpu")
     torch.manual_seed(1)
-    network = refinement.RefinementNetwork(0.5).eval()
-    torch.nn.init.normal_(network.head.weight, std=0.5)
-    whole = torch.rand(1, PLANES, 64, 64)
-    with torch.inference_mode():
-        ours = network(refinement.look(whole))[..., 24:40, 24:40]
-        part = network(refinement.look(whole[..., 16:48, 16:48]))[..., 8:24, 8:24]
-    torch.testing.assert_close(ours, part, atol=1e-5, rtol=0)
-
-
-def test_windows_are_means_as_scipys():
-    evidence = torch.rand(1, PLANES, 21, 33)
-    seen = refinement.look(evidence)[0].numpy()
-    for n, radius in enumerate(refinement.RADII):
-        for k, name in enumerate(refinement.AVERAGED):
-            plane = ndimage.uniform_filter(evidence[0, NAMES.index(name)].numpy(), 2 * radius + 1, mode="nearest")
-            at = PLANES + n * len(refinement.AVERAGED) + k
-            np.testing.assert_allclose(seen[at], plane, atol=1e-5)
-
-
-def test_some_pixels_are_seen_as_in_the_whole():
-    planes, where = torch.rand(1, PLANES, 13, 17), torch.rand(13, 17) > 0.6
-    torch.testing.assert_close(refinement.look(planes, where)[0, :, 0], refinement.look(planes)[0][:, where])
+    for parameter in model._network.parameters():
+        torch.nn.init.normal_(parameter, std=0.6)
+    model._network.train()  # so that the norms keep signals alive through all layers
+    with torch.no_grad():
+        for _ in range(30):
+            model._network(torch.from_numpy(evidence.gather(image, trimap))[None])
+    model._network.eval()
+    whole = model._chosen(picture)
+    monkeypatch.setattr(refinement, "TILE", 64)
+    np.testing.assert_allclose(model._chosen(picture), whole, atol=1e-5)
+    monkeypatch.setattr(refinement, "HALO", 16)
+    assert np.abs(model._chosen(picture) - whole).max() > 1e-2, "the network looks farther than that"
 
 
 def test_the_shipped_model_is_free_and_better_than_closed_form_on_what_it_never_saw():

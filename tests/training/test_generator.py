@@ -8,7 +8,7 @@ import torch
 
 from fbamatte.compositing import trimap as trimaps
 from fbamatte.imaging import curve
-from fbamatte.training import distance, records, solver
+from fbamatte.training import distance, records
 from fbamatte.training.generator import FAMILIES, ProceduralSource
 from fbamatte.training.generator.layer import Layer
 from fbamatte.training.generator.scene import separated
@@ -86,21 +86,6 @@ def test_the_encoding_on_tensors_is_the_networks():
     for planes, drawn in zip(got, trimap, strict=True):
         np.testing.assert_allclose(planes, trimaps.encode(drawn[0]), atol=1e-6)
     np.testing.assert_array_equal(distance.masks(torch.from_numpy(trimap))[0], trimaps.masks(trimap[0, 0]))
-
-
-def test_closed_form_on_tensors_is_the_estimators():
-    y, x = torch.meshgrid(torch.arange(24.0), torch.arange(28.0), indexing="ij")
-    alpha = ((x - 8) / 12 + 0.05 * torch.sin(y)).clamp(0, 1)[None, None]
-    f = torch.stack([0.8 + 0 * x, 0.2 + x / 100, 0.1 + y / 100])[None]
-    b = torch.stack([0.1 + y / 60, 0.5 + 0 * x, 0.7 - x / 80])[None]
-    image, trimap = alpha * f + (1 - alpha) * b, torch.full_like(alpha, 0.5)
-    trimap[..., :7], trimap[..., 22:] = 0, 1
-    exact = solver.closed_form(image, trimap)
-    got = solver.conjugate_gradients(image, trimap, 600)
-    assert float((got - exact[:, :1]).abs().max()) < 2e-3
-    colors = solver.multilevel(image, exact[:, :1])
-    weight = torch.cat([exact[:, :1].expand(-1, 3, -1, -1), 1 - exact[:, :1].expand(-1, 3, -1, -1)], dim=1)
-    assert float(((colors - exact[:, 1:]) * weight).abs().mean()) < 5e-3
 
 
 def test_a_sheet_is_a_png(tmp_path):

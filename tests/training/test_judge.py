@@ -15,6 +15,7 @@ from fbamatte.evaluation.metrics import mse, sad
 from fbamatte.models import refinement
 from fbamatte.models.card import read_refinement, recognises_refinement
 from fbamatte.models.closed_form import ClosedForm
+from fbamatte.models.evidence import between_lights
 from fbamatte.training.export import export
 from fbamatte.training.judge import photographs_judge
 from fbamatte.training.loop import train
@@ -45,14 +46,14 @@ def folder(tmp_path_factory):
 def test_a_refinement_that_believes_closed_form_alone_is_judged_as_that(folder):
     recipe = tiny(load_recipe("refine"))
     network = make_network(recipe).eval()
-    network.head.bias.data.copy_(torch.tensor((60.0, 0.0, 0.0, 0.0)))
+    network.head.bias.data.copy_(torch.tensor((60.0, 0.0, 0.0, 0.0, 0.0)))
     row = photographs_judge(folder, recipe, CPU)(network, 0)
     for kind in ("trimap1", "trimap2"):
         figures = []
         for n in range(2):
             image, truth, trimap = (np.asarray(Image.open(folder / k / f"{n}.png")) for k in ("image", "alpha", kind))
             drawn = np.where(trimap == 0, 0, np.where(trimap == 255, 1, 0.5)).astype(np.float32)
-            alpha = ClosedForm().estimate((image / 255).astype(np.float32), drawn).alpha
+            alpha = ClosedForm().estimate(between_lights((image / 255).astype(np.float32)), drawn).alpha
             figures.append((sad(alpha, truth / 255, trimap), 1000 * mse(alpha, truth / 255, trimap)))
         assert row[f"{kind}_sad"] == pytest.approx(np.mean(figures, axis=0)[0], rel=1e-4)
         assert row[f"{kind}_mse"] == pytest.approx(np.mean(figures, axis=0)[1], rel=1e-4)

@@ -1,13 +1,14 @@
 """Made pictures of objects and the pool of them: exact, like photographs, the same each time, refused when empty."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from fbamatte.errors import UsageError
-from fbamatte.models.closed_form.alpha import closed_form_alpha
-from fbamatte.models.evidence import NAMES, PLANES
-from fbamatte.models.refinement import SEEN
+from fbamatte.models import evidence
+from fbamatte.models.evidence import COLORS, NAMES, PLANES
 from fbamatte.training import objects, pool
 from fbamatte.training import recipe as recipes
 from fbamatte.training.generator.dice import Dice
@@ -52,33 +53,51 @@ def test_a_camera_leaves_what_it_sees_nearly_as_it_is():
     np.testing.assert_allclose(np.stack(seen) * 255, np.round(np.stack(seen) * 255), atol=1e-3)
 
 
-def test_the_pool_keeps_the_solution_and_the_evidence(folder):
+def test_the_pool_keeps_the_evidence(folder):
     path = sorted(folder.glob("*.npz"))[0]
-    planes = pool.read(path)
-    solved = closed_form_alpha(planes["image"], planes["trimap"])
-    np.testing.assert_allclose(planes["closed_form"], solved, atol=1e-3)
-    gathered = pool.evidence_of(path)
+    planes, gathered = pool.read(path), pool.evidence_of(path)
     assert gathered.shape == (PLANES, 64, 64)
-    np.testing.assert_allclose(gathered[NAMES.index("closed-form alpha")], planes["closed_form"], atol=1e-3)
+    expected = evidence.gather(planes["image"], planes["trimap"])
+    np.testing.assert_allclose(gathered, expected, atol=2e-3, rtol=1e-3)
 
 
-def test_a_mini_batch_is_pixels_of_the_pool_with_their_truth(folder):
-    recipe = recipes.load_recipe("refine")
+def test_a_mini_batch_is_turned_crops_of_the_pool_with_their_truth(folder):
+    recipe = replace(recipes.load_recipe("refine"), crops=(32,), batch=4)
     source = pool.PoolSource(recipe, folder)
     batch, again, other = (source.batch(step) for step in (3, 3, 4))
-    side = recipe.crops[0]
-    assert batch.evidence.shape == (1, SEEN, side, side)
+    assert batch.evidence.shape == (4, PLANES, 32, 32)
     torch.testing.assert_close(batch.evidence, again.evidence, rtol=0, atol=0)
     assert not torch.equal(batch.evidence, other.evidence)
-    everything = [pool._pixels(path) for path in sorted(folder.glob("*.npz"))]
-    known = {(*row[:3].tolist(), float(a)) for seen, alpha in everything for row, a in zip(seen, alpha)}
-    drawn = batch.evidence[0, :3].reshape(3, -1).T.tolist()
-    assert {(*row, a) for row, a in zip(drawn, batch.alpha.flatten().tolist())} <= known
+    assert float(batch.unknown.flatten(1).sum(dim=1).min()) > 0
+    known = {name: at for at, name in enumerate(NAMES)}
+    # evidence, alpha and trimap are turned together, and what the trimap knows is true
+    for at, value in (("known background", 0), ("known foreground", 1)):
+        marked = batch.evidence[:, known[at], None] > 0.5
+        torch.testing.assert_close(marked, batch.trimap == value)
+        assert (batch.alpha[marked] == value).all()
+
+
+def test_colour_channels_change_places_together(folder):
+    kept = pool.PoolSource(replace(recipes.load_recipe("refine"), crops=(64,)), folder)._kept[0]
+    own, seen = kept.evidence.astype(np.float32), set()
+    for seed in range(12):
+        crop = pool._crop(kept, 64, np.random.default_rng(seed))[0]
+        orders = []
+        for group in COLORS:
+            planes = [NAMES.index(name) for name in group]
+            sums = [float(own[p].astype(np.float64).sum()) for p in planes]
+            orders.append(
+                tuple(int(np.argmin(np.abs(np.array(sums) - crop[p].astype(np.float64).sum()))) for p in planes)
+            )
+        assert len(set(orders)) == 1
+        seen.add(orders[0])
+    assert len(seen) > 2
 
 
 def test_pictures_that_closed_form_solves_count_more():
-    seen = np.zeros((10, 1), np.float16)
-    easy, hard = pool.weights_of([(seen, np.zeros(10, np.float32)), (seen, np.full(10, 0.2, np.float32))])
+    none, half = np.zeros((PLANES, 4, 4), np.float16), np.full((4, 4), 0.5, np.float32)
+    unknown = np.argwhere(half == 0.5)
+    easy, hard = (pool.share_of(pool.Kept("", none, np.full_like(half, a), half, unknown)) for a in (0, 0.2))
     assert easy / hard == pytest.approx((pool.EASY + 0.04) / pool.EASY)
 
 

@@ -1,10 +1,12 @@
 """What a picture says about alpha pixel by pixel, beside closed-form matting: planes for the refining network.
 
-All are differences, ratios or probabilities: they do not change when the picture is made brighter or of another
-colour, so that what a network learns from made pictures has a chance to hold for photographs.
+Most are differences, ratios or probabilities, which do not change when the picture is made brighter or of another
+colour; of the colours themselves a network learns little, since training shuffles the three channels.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ NAMES = (
     "unlike background here", "unlike foreground here",
     "sampled alpha", "sampled residual", "sampled contrast", "sampled alpha, fitted",
     "closed-form residual", "closed-form contrast",
+    "picture's red", "picture's green", "picture's blue",
+    "red above background", "green above background", "blue above background",
+    "red above foreground", "green above foreground", "blue above foreground",
 )  # fmt: skip
 PLANES = len(NAMES)
 
@@ -33,13 +38,41 @@ FIT = 8
 REACH = 2 * FIT
 """Pixels from the unknown region beyond which no plane is looked at, nor anything that one there is made from."""
 
+WIDER = (4, 12, 36, 108)
+"""Radii of the windows in which what is known is averaged."""
+
+MARGIN = WIDER[-1] + 4
+"""Pixels around a part that its evidence is made from: the widest window, and more than two of the others."""
+
+COLORS = (
+    ("red", "green", "blue"),
+    ("picture's red", "picture's green", "picture's blue"),
+    ("red above background", "green above background", "blue above background"),
+    ("red above foreground", "green above foreground", "blue above foreground"),
+)  # fmt: skip
+"""Planes that change places with each other when a picture's channels do."""
+
+POWER = 1.4
+"""Of the encoded values in which closed-form matting is solved: between display light and linear light."""
+
 BINS = (8, 24)
 NOISE = 0.015
 """Deviation, of the encoded range, below which colours count as the same."""
 
 
-def planes(image: Array, trimap: Array, alpha: Array, foreground: Array, background: Array) -> Array:
-    """Return the evidence (PLANES, H, W), each plane about -3 … 3.
+def between_lights(image: Array) -> Array:
+    """Return a display-encoded picture as the matting Laplacian of this method sees it."""
+    seen: Array = np.ascontiguousarray(image ** np.float32(POWER), np.float32)
+    return seen
+
+
+def gather(image: Array, trimap: Array) -> Array:
+    """Return the evidence (PLANES, H, W) of a whole picture; see `prepare`."""
+    return prepare(image, trimap).planes(*(slice(0, n) for n in trimap.shape))
+
+
+def prepare(image: Array, trimap: Array) -> Prepared:
+    """Solve what concerns the whole picture: closed-form matting, pairs of known colours, what is known of F and B.
 
     Parameters
     ----------
@@ -47,27 +80,77 @@ def planes(image: Array, trimap: Array, alpha: Array, foreground: Array, backgro
         Display-encoded.
     trimap : ndarray, shape (H, W)
         0 background, 1 foreground, anything between unknown.
-    alpha : ndarray, shape (H, W)
-        Closed-form.
-    foreground, background : ndarray, shape (H, W, 3)
-        Fitted to it.
     """
-    from fbamatte.models.sampling import best_pairs, candidates  # noqa: PLC0415 - numba compiles at import
+    from fbamatte.models.closed_form.alpha import closed_form_alpha  # noqa: PLC0415 - numba compiles at import
+    from fbamatte.models.closed_form.foreground import estimate_foreground  # noqa: PLC0415
+    from fbamatte.models.sampling import best_pairs, candidates  # noqa: PLC0415
 
-    empty, solid = trimap <= 0, trimap >= 1
-    known = [empty, solid]
-    seen = ndimage.maximum_filter(~(empty | solid), 2 * REACH + 1)
-    distances = [ndimage.distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, 1e4) for mask in known]
-    mixed = alpha[..., None] * foreground + (1 - alpha[..., None]) * background
-    sides = candidates(image, trimap)
-    sampled, residual, contrast = best_pairs(image, trimap, sides, *(d.astype(np.float32) for d in distances))
-    found = [
-        alpha, empty, solid, *(np.exp(-d / NEAR) for d in distances), *(np.exp(-d / FAR) for d in distances),
-        *_local_contrast(image), *_of_colour_models(image, empty, solid, seen), *_unlikeness(image, known),
-        sampled, np.tanh(residual / 0.05), contrast, _fitted(image, sampled, _trust(known, residual, contrast), seen),
-        np.tanh(_length(image - mixed) / 0.05), _length(foreground - background),
-    ]  # fmt: skip
-    return np.stack([np.asarray(plane, np.float32) for plane in found])
+    alpha = closed_form_alpha(between_lights(image), trimap)
+    foreground, background = estimate_foreground(image, alpha)
+    known = (trimap <= 0, trimap >= 1)
+    distances = tuple(
+        (ndimage.distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, 1e4)).astype(np.float32)
+        for mask in known
+    )
+    pairs = best_pairs(image, trimap, candidates(image, trimap), *distances)
+    models = [[_density(image, mask, bins) for mask in known] for bins in BINS]
+    moments = [_moments(image[mask]).mean(axis=0, dtype=np.float64) if mask.any() else np.zeros(6) for mask in known]
+    return Prepared(image, trimap, alpha, foreground, background, pairs, distances, models, moments)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A picture of which the evidence can be had part by part.
+
+    Parameters
+    ----------
+    image, trimap : ndarray, shapes (H, W, 3) and (H, W)
+        As in `prepare`.
+    alpha, foreground, background : ndarray, shapes (H, W), (H, W, 3), (H, W, 3)
+        Closed-form, and fitted to it.
+    pairs : three ndarrays, shape (H, W)
+        Of `fbamatte.models.sampling.best_pairs`.
+    distances : two ndarrays, shape (H, W)
+        Pixels to known background and to known foreground.
+    models : for each of `BINS` two ndarrays, shape (bins, bins, bins)
+        How dense background and foreground are in a colour.
+    moments : two ndarrays, shape (6,)
+        Means of colours and of their squares over all that is known of background and of foreground.
+    """
+
+    image: Array
+    trimap: Array
+    alpha: Array
+    foreground: Array
+    background: Array
+    pairs: tuple[Array, Array, Array]
+    distances: tuple[Array, ...]
+    models: list[list[NDArray[np.float64]]]
+    moments: list[NDArray[np.float64]]
+
+    def planes(self, rows: slice, columns: slice) -> Array:
+        """Return the evidence (PLANES, h, w) of a part, each plane about -3 … 3; the same as that of the whole."""
+        height, width = self.trimap.shape
+        top, left = max(rows.start - MARGIN, 0), max(columns.start - MARGIN, 0)
+        view = (slice(top, min(rows.stop + MARGIN, height)), slice(left, min(columns.stop + MARGIN, width)))
+        part = (slice(rows.start - top, rows.stop - top), slice(columns.start - left, columns.stop - left))
+        image, trimap, alpha = (x[view] for x in (self.image, self.trimap, self.alpha))
+        foreground, background = self.foreground[view], self.background[view]
+        sampled, residual, contrast = (x[view] for x in self.pairs)
+        empty, solid = known = [trimap <= 0, trimap >= 1]
+        seen = ndimage.maximum_filter(~(empty | solid), 2 * REACH + 1)
+        distances = [d[view] for d in self.distances]
+        fitted = _fitted(image, sampled, _trust(known, residual, contrast), seen)
+        mixed = alpha[..., None] * foreground + (1 - alpha[..., None]) * background
+        unlike = _unlikeness(image, known, self.moments)
+        found = [
+            alpha, empty, solid, *(np.exp(-d / NEAR) for d in distances), *(np.exp(-d / FAR) for d in distances),
+            *_local_contrast(image), *_of_colour_models(image, self.models, seen), *unlike[:2],
+            sampled, np.tanh(residual / 0.05), contrast, fitted,
+            np.tanh(_length(image - mixed) / 0.05), _length(foreground - background),
+            *(2 * image - 1).transpose(2, 0, 1), *unlike[2:],
+        ]  # fmt: skip
+        return np.stack([np.asarray(plane[part], np.float32) for plane in found])
 
 
 def _length(colours: Array) -> Array:
@@ -84,51 +167,60 @@ def _local_contrast(image: Array) -> list[Array]:
     return [*np.clip(planes, -3, 3).transpose(2, 0, 1), np.log(spread + NOISE) / 2 + 1.5]
 
 
-def _of_colour_models(image: Array, empty: Mask, solid: Mask, seen: Mask) -> list[Array]:
+def _density(image: Array, mask: Mask, bins: int) -> NDArray[np.float64]:
+    """Return how dense a mask's colours are, smoothed, 1 where all were alike."""
+    cells = np.round(np.clip(image[mask], 0, 1) * (bins - 1)).astype(np.intp)
+    counts = np.bincount((cells[:, 0] * bins + cells[:, 1]) * bins + cells[:, 2], minlength=bins**3)
+    smooth: NDArray[np.float64] = ndimage.gaussian_filter(
+        counts.reshape((bins,) * 3).astype(np.float64), 0.7, mode="constant"
+    )
+    return smooth / max(len(cells), 1) * bins**3
+
+
+def _of_colour_models(image: Array, models: list[list[NDArray[np.float64]]], seen: Mask) -> list[Array]:
     """Return for coarse and fine histograms of what is known how much likelier the foreground has a pixel's colour."""
     found = []
-    for bins in BINS:
-        position = np.clip(image, 0, 1) * (bins - 1)
-        cells = tuple(np.round(position[..., k]).astype(np.intp) for k in range(3))
+    for bins, sides in zip(BINS, models):
+        position = np.clip(image[seen], 0, 1) * (bins - 1)
         densities = []
-        for mask in (empty, solid):
-            counts = np.zeros((bins,) * 3)
-            np.add.at(counts, tuple(cell[mask] for cell in cells), 1.0)
-            smooth = ndimage.gaussian_filter(counts, 0.7, mode="constant") / max(mask.sum(), 1) * bins**3
+        for side in sides:
             density = np.zeros(seen.shape)
-            density[seen] = ndimage.map_coordinates(smooth, position[seen].T, order=1, mode="nearest")
+            density[seen] = ndimage.map_coordinates(side, position.T, order=1, mode="nearest")
             densities.append(density)
         back, front = densities
         found += [(front + 0.05) / (front + back + 0.1), np.tanh(np.log1p(front + back) / 4)]
     return found
 
 
-def _unlikeness(image: Array, known: list[Mask]) -> list[Array]:
-    """Return how many deviations a colour is from what is known nearby of background and of foreground, squashed."""
-    found = []
-    for mask in known:
-        weight = mask.astype(np.float32)
-        moments = np.concatenate([image, np.square(image)], axis=-1)
-        filled = _carried(moments, weight)
+def _unlikeness(image: Array, known: list[Mask], everywhere: list[NDArray[np.float64]]) -> list[Array]:
+    """Return how many deviations a colour is from what is known nearby of background and of foreground, squashed.
+
+    Then the differences themselves, channel by channel.
+    """
+    found, above = [], []
+    for mask, moments in zip(known, everywhere):
+        filled = _carried(_moments(image), mask.astype(np.float32), moments.astype(np.float32))
         mean, variance = filled[..., :3], np.maximum(filled[..., 3:] - np.square(filled[..., :3]), 0)
         found.append(np.tanh(np.sqrt((np.square(image - mean) / (variance + NOISE**2)).mean(axis=-1)) / 4))
-    return found
+        above += list(2 * (image - mean).transpose(2, 0, 1))
+    return found + above
 
 
-def _carried(values: Array, weight: Array) -> Array:
+def _moments(image: Array) -> Array:
+    return np.concatenate([image, np.square(image)], axis=-1)
+
+
+def _carried(values: Array, weight: Array, everywhere: Array) -> Array:
     """Return weighted means of values (H, W, C) around each pixel, the wider the farther the nearest weight is."""
     total, mean = np.zeros_like(weight), np.zeros_like(values)
-    for radius in (4, 12, 36, 108):
+    for radius in WIDER:
         box = 2 * radius + 1
         share = ndimage.uniform_filter(weight, box, mode="constant")
         summed = ndimage.uniform_filter(values * weight[..., None], (box, box, 1), mode="constant")
         new = np.clip(share * box * box / 30, 0, 1) * (1 - total)  # thirty pixels are enough to say
         mean += new[..., None] * summed / np.maximum(share, 1e-9)[..., None]
         total += new
-    if weight.any():
-        everywhere = (values * weight[..., None]).sum(axis=(0, 1)) / weight.sum()
-        mean += (1 - total)[..., None] * everywhere
-    return mean
+    return mean + (1 - total)[..., None] * everywhere
 
 
 def _trust(known: list[Mask], residual: Array, contrast: Array) -> Array:

@@ -15,26 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fbamatte.errors import CheckpointError, FrameError
-from fbamatte.models import evidence
+from fbamatte.models import evidence, interruption
 from fbamatte.models.base import Array, Estimate, ModelInfo
 from fbamatte.models.card import REFINEMENT_KEY, read_refinement, show_licence
 from fbamatte.models.checkpoint import weights_digest, write_file
 from fbamatte.models.devices import resolve_device, resolve_precision
 from fbamatte.models.evidence import NAMES, PLANES
 
-HIDDEN = 32
-"""Channels of the two hidden layers at width 1."""
+FULL, WIDTHS, TOP = 24, (32, 48, 64, 96), 16
+"""Channels at width 1: of the picture's size, of halves, quarters, eighths and sixteenths of it, of the last layer."""
 
-RADII = (2, 7)
-"""Of the windows whose means a pixel's decision sees beside the pixel's own evidence."""
+STRIDE = 1 << len(WIDTHS)
+"""Sides are multiples of this inside the network."""
 
-AVERAGED = (
-    "closed-form alpha", "sampled alpha", "sampled residual", "sampled alpha, fitted", "foreground's colour, coarse",
-    "foreground's colour, fine", "unlike background here", "unlike foreground here", "closed-form residual", "contrast",
-)  # fmt: skip
-
-SEEN = PLANES + len(RADII) * len(AVERAGED)
-"""Planes that a decision is made from."""
+TILE, HALO = 1024, 128
+"""Side of what is decided at once, and what is seen around it: 105 pixels away nothing matters any more."""
 
 TRUST = 0.01
 """Weight of the chosen alpha against the matting Laplacian, which has the last word between two colours."""
@@ -44,82 +39,78 @@ SNAP = 0.03
 
 
 class RefinementNetwork(nn.Module):
-    """Decides for each pixel how much to believe of four alphas; with fresh weights closed-form's alone.
+    """Decides for each pixel how much to believe of four alphas; with fresh weights mostly closed-form's.
 
     The four are closed-form alpha, sampled alpha fitted to the colours, and both with what is nearly 0 or 1 snapped
     to it. The output lies between them: whatever a network makes of a picture unlike those it was trained on, it can
-    only choose. (A network free to add what it liked to closed-form alpha did better on made pictures and worse on
-    photographs.) F and B are left to be fitted to alpha.
+    only choose. (A network free to add what it liked did better on made pictures and worse on photographs.) What
+    surrounds a pixel is seen at five sizes, as in Ronneberger, Fischer and Brox, "U-Net", 2015. F and B are left to
+    be fitted to alpha.
 
     Parameters
     ----------
     width : float
-        Multiplies the hidden layers' channels, rounded to multiples of 8.
+        Multiplies the layers' channels, rounded to multiples of 8.
     """
 
     def __init__(self, width: float = 1.0) -> None:
         super().__init__()
         self.width = width
-        hidden = max(8, round(HIDDEN * width / 8) * 8)
-        # a norm of values and not of positions: the same for some pixels as for a whole plate
-        self.norm = nn.BatchNorm2d(SEEN, affine=False)
-        self.layers = nn.Sequential(
-            nn.Conv2d(SEEN, hidden, 1), nn.SiLU(), nn.Conv2d(hidden, hidden, 1), nn.SiLU(),
-        )  # fmt: skip
-        self.head = nn.Conv2d(hidden, 4, 1)
+        full, top, *sizes = (max(8, round(n * width / 8) * 8) for n in (FULL, TOP, *WIDTHS))
+        self.stem = _layer(PLANES, full, 1)
+        self.down = nn.ModuleList(
+            nn.Sequential(_layer(wider, own), _layer(own, own)) for wider, own in zip((full, *sizes), sizes)
+        )
+        self.up = nn.ModuleList(_layer(own + deeper, own) for own, deeper in zip(sizes, sizes[1:]))
+        self.across = nn.Sequential(nn.Conv2d(sizes[0], full, 1, bias=False), nn.BatchNorm2d(full))
+        self.top = _layer(full, top)
+        self.head = nn.Conv2d(top, 5, 1)
         nn.init.zeros_(self.head.weight)
         assert self.head.bias is not None
         with torch.no_grad():
-            self.head.bias.copy_(torch.tensor([2.0, 0.0, 0.0, 0.0]))
+            self.head.bias.copy_(torch.tensor([2.0, 0.0, 0.0, 0.0, 0.0]))
 
-    def forward(self, seen: Tensor) -> Tensor:
-        """Return alpha in [0, 1], shape (N, 1, H, W).
+    def forward(self, evidence: Tensor) -> Tensor:
+        """Return alpha in [0, 1], shape (N, 1, H, W); in training (N, 2, H, W), a free correction of it beside.
+
+        What is asked to correct alpha learns to see what is wrong with it, in layers that the choice shares. Only the
+        choice is used afterwards.
 
         Parameters
         ----------
-        seen : Tensor, shape (N, SEEN, H, W)
-            Of `look`. Each pixel is decided by itself: they may come from anywhere, in any order.
+        evidence : Tensor, shape (N, PLANES, H, W)
+            Of `fbamatte.models.evidence.gather`.
         """
-        share = self.head(self.layers(self.norm(seen))).float().softmax(dim=1)
-        start, fitted = (seen[:, NAMES.index(n), None] for n in ("closed-form alpha", "sampled alpha, fitted"))
+        height, width = evidence.shape[2:]
+        padded = functional.pad(evidence, (0, -width % STRIDE, 0, -height % STRIDE), mode="replicate")
+        near = self.stem(padded)
+        seen, skips = near, []
+        for down in self.down:
+            seen = down(functional.avg_pool2d(seen, 2))
+            skips.append(seen)
+        for up, skip in zip(reversed(self.up), reversed(skips[:-1])):
+            seen = up(torch.cat([skip, _doubled(seen)], dim=1))
+        decided = self.head(self.top(functional.relu(near + _doubled(self.across(seen)))))[..., :height, :width].float()
+        share, correction = decided[:, :4].softmax(dim=1), decided[:, 4:]
+        start, fitted = (evidence[:, NAMES.index(n), None] for n in ("closed-form alpha", "sampled alpha, fitted"))
         candidates = torch.cat([start, fitted, snapped(start), snapped(fitted)], dim=1)
         chosen: Tensor = (share * candidates).sum(dim=1, keepdim=True)
-        return chosen
+        return torch.cat([chosen, chosen.detach() + correction], dim=1) if self.training else chosen
 
 
-def look(evidence: Tensor, where: Tensor | None = None) -> Tensor:
-    """Return evidence with its means around.
+def _layer(seen: int, made: int, side: int = 3) -> nn.Sequential:
+    # a norm of values and not of positions: the same for a tile as for a whole plate
+    convolution = nn.Conv2d(seen, made, side, padding=side // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(made), nn.ReLU(inplace=True))
 
-    Parameters
-    ----------
-    evidence : Tensor, shape (N, PLANES, H, W)
-        Of `fbamatte.models.evidence.planes`.
-    where : Tensor, shape (H, W), bool, optional
-        The pixels that matter.
 
-    Returns
-    -------
-    Tensor, shape (N, SEEN, H, W), or (N, SEEN, 1, pixels that matter).
-    """
-    found = []
-    for radius in (0, *RADII):
-        for name in AVERAGED if radius else NAMES:
-            plane = evidence[:, NAMES.index(name), None]
-            plane = _mean(plane, radius) if radius else plane
-            found.append(plane if where is None else plane[:, :, None, where])
-    return torch.cat(found, dim=1)
+def _doubled(planes: Tensor) -> Tensor:
+    return functional.interpolate(planes, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def snapped(alpha: Tensor) -> Tensor:
     """Return alpha stretched so that `SNAP` and less becomes 0 and as much short of 1 becomes 1."""
     return ((alpha - SNAP) / (1 - 2 * SNAP)).clamp(0, 1)
-
-
-def _mean(planes: Tensor, radius: int) -> Tensor:
-    """Return means of square windows, the border repeated: rows, then columns."""
-    padded = functional.pad(planes, [radius] * 4, mode="replicate")
-    rows = functional.avg_pool2d(padded, (1, 2 * radius + 1), stride=1)
-    return functional.avg_pool2d(rows, (2 * radius + 1, 1), stride=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,30 +188,36 @@ class RefinementEstimator:
             If a pixel is NaN or Inf.
         """
         from fbamatte.models.closed_form.alpha import closed_form_alpha  # noqa: PLC0415 - numba compiles at import
-        from fbamatte.models.closed_form.foreground import FittedEstimate, estimate_foreground  # noqa: PLC0415
+        from fbamatte.models.closed_form.foreground import FittedEstimate  # noqa: PLC0415
 
         assert self._network is not None, "the estimator is closed"
         if not np.isfinite(image).all():
             raise FrameError(f"picture of {image.shape[1]}×{image.shape[0]} has values that are NaN or Inf")
         image = np.ascontiguousarray(image, np.float32)
         trimap = np.ascontiguousarray(trimap, np.float32)
-        started = closed_form_alpha(image, trimap)
-        gathered = evidence.planes(image, trimap, started, *estimate_foreground(image, started))
-        chosen = self._chosen(gathered, trimap)
-        return FittedEstimate(closed_form_alpha(image, trimap, near=chosen, trust=TRUST), image)
+        chosen = self._chosen(evidence.prepare(image, trimap))
+        alpha = closed_form_alpha(evidence.between_lights(image), trimap, near=chosen, trust=TRUST)
+        return FittedEstimate(alpha, image)
 
-    def _chosen(self, gathered: Array, trimap: Array) -> Array:
-        """Return the network's alpha, asked for unknown pixels alone: they are a few per cent of a plate."""
+    @torch.inference_mode()
+    def _chosen(self, picture: evidence.Prepared) -> Array:
+        """Return the network's alpha, tile by tile where anything is unknown; the same as of the whole at once."""
         assert self._network is not None, "the estimator is closed"
         lower = self._type != torch.float32
-        unknown = (trimap > 0) & (trimap < 1)
-        alpha: Array = trimap.copy()
-        if not unknown.any():  # no convolution takes no pixels
-            return alpha
-        planes = torch.from_numpy(gathered)[None].to(self.device)
-        with torch.inference_mode(), torch.autocast(torch.device(self.device).type, self._type, enabled=lower):
-            seen = look(planes, torch.from_numpy(unknown).to(self.device))
-            alpha[unknown] = self._network(seen)[0, 0, 0].float().cpu().numpy()
+        unknown = (picture.trimap > 0) & (picture.trimap < 1)
+        alpha: Array = picture.trimap.copy()
+        for top, left in np.ndindex(*(-(-n // TILE) for n in alpha.shape)):
+            rows, columns = (slice(n * TILE, min((n + 1) * TILE, size)) for n, size in zip((top, left), alpha.shape))
+            inside = unknown[rows, columns]
+            if not inside.any():
+                continue
+            interruption.check()
+            y, x = (max(s.start - HALO, 0) for s in (rows, columns))
+            bottom, right = (min(s.stop + HALO, size) for s, size in zip((rows, columns), alpha.shape))
+            seen = torch.from_numpy(picture.planes(slice(y, bottom), slice(x, right)))[None].to(self.device)
+            with torch.autocast(torch.device(self.device).type, self._type, enabled=lower):
+                found = self._network(seen)[0, 0, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+            alpha[rows, columns][inside] = found.float().cpu().numpy()[inside]
         return alpha
 
     def close(self) -> None:

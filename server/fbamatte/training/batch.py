@@ -23,10 +23,8 @@ class Batch:
         0, 0.5, 1.
     names : tuple of str
         What to call each picture in a message: enough to draw it again.
-    prior : Tensor, shape (N, 7, H, W), optional
-        Closed-form alpha, F and B, where they are known already.
-    evidence : Tensor, shape (N, PLANES or SEEN, H, W), optional
-        Of `fbamatte.models.evidence.planes` or `fbamatte.models.refinement.look`, where it has been gathered already.
+    evidence : Tensor, shape (N, PLANES, H, W), optional
+        Of `fbamatte.models.evidence.planes`, where it has been gathered already.
     """
 
     image: Tensor
@@ -35,7 +33,6 @@ class Batch:
     background: Tensor
     trimap: Tensor
     names: tuple[str, ...]
-    prior: Tensor | None = None
     evidence: Tensor | None = None
 
     @property
@@ -57,8 +54,8 @@ class Batch:
         """Return the same on a device."""
         planes = (self.image, self.alpha, self.foreground, self.background, self.trimap)
         image, alpha, foreground, background, trimap = (x.to(device, non_blocking=True) for x in planes)
-        prior, evidence = (None if x is None else x.to(device, non_blocking=True) for x in (self.prior, self.evidence))
-        return Batch(image, alpha, foreground, background, trimap, self.names, prior, evidence)
+        evidence = None if self.evidence is None else self.evidence.to(device, non_blocking=True)
+        return Batch(image, alpha, foreground, background, trimap, self.names, evidence)
 
 
 class Source(Protocol):

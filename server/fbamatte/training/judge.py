@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,6 @@ from fbamatte.training.batch import Batch
 from fbamatte.training.folders import Array, read_alpha, read_colors
 from fbamatte.training.recipe import Recipe
 from fbamatte.training.records import Row
-from fbamatte.training.solver import closed_form
 from fbamatte.training.students import estimate, gather
 
 TRIMAPS = ("trimap1", "trimap2")
@@ -33,24 +31,22 @@ class Photograph:
     truth: Array
 
 
-def read_photograph(folder: Path, kind: str, name: str, *, prior: bool, device: torch.device) -> Photograph:
+def read_photograph(folder: Path, kind: str, name: str, *, gathered: bool) -> Photograph:
     """Return a photograph of a folder with image, alpha and trimaps of one ``kind``.
 
     Parameters
     ----------
-    prior : bool
-        Whether closed-form matting is solved for it and the evidence gathered, once.
+    gathered : bool
+        Whether the refining network's evidence is gathered for it, once.
     """
     image, truth = read_colors(folder / "image" / name), read_alpha(folder / "alpha" / name)
     drawn = read_alpha(folder / kind / name)
     trimap = np.where(drawn <= 0, 0, np.where(drawn >= 1, 1, 0.5)).astype(np.float32)
     picture = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None]
     known = torch.from_numpy(trimap)[None, None]
-    place = torch.device("cpu") if find_spec("numba") else device
     nothing = torch.zeros_like(picture)
     batch = Batch(picture, nothing[:, :1], nothing, nothing, known, (name,))
-    if prior:
-        batch = replace(batch, prior=closed_form(picture.to(place), known.to(place)).cpu())
+    if gathered:
         batch = replace(batch, evidence=gather(batch))
     return Photograph(name, batch, trimap, truth)
 
@@ -63,7 +59,7 @@ def measure(network: nn.Module, photograph: Photograph, recipe: Recipe, device: 
     return sad(alpha, photograph.truth, photograph.trimap), 1000 * mse(alpha, photograph.truth, photograph.trimap)
 
 
-def photographs(folder: Path, *, prior: bool, device: torch.device) -> dict[str, list[Photograph]]:
+def photographs(folder: Path, *, gathered: bool) -> dict[str, list[Photograph]]:
     """Return all photographs of a folder by trimap.
 
     Raises
@@ -74,14 +70,12 @@ def photographs(folder: Path, *, prior: bool, device: torch.device) -> dict[str,
     names = sorted(path.name for path in (folder / "image").glob("*.png"))
     if not names:
         raise UsageError(f"{folder}: no pictures in its folder 'image'")
-    return {
-        kind: [read_photograph(folder, kind, name, prior=prior, device=device) for name in names] for kind in TRIMAPS
-    }
+    return {kind: [read_photograph(folder, kind, name, gathered=gathered) for name in names] for kind in TRIMAPS}
 
 
 def photographs_judge(folder: Path, recipe: Recipe, device: torch.device) -> Callable[[nn.Module, int], Row]:
     """Return a function that measures a network on a folder: mean SAD and MSE for each trimap, by name."""
-    found = photographs(folder, prior=recipe.architecture == "refine", device=device)
+    found = photographs(folder, gathered=recipe.architecture == "refine")
 
     def judge(network: nn.Module, step: int) -> Row:
         del step

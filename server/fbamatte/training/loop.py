@@ -172,10 +172,16 @@ def losses_of(output: Tensor, batch: Batch, recipe: Recipe) -> Terms:
     display = recipe.light == "display"
     unknown, whole = batch.unknown, torch.ones_like(batch.alpha)
     regions = {"unknown": unknown, "whole": whole}
-    terms = alpha_losses(
-        output[:, :1], batch.alpha, batch.foreground, batch.background, batch.image, regions[recipe.alpha_region],
-        display_light=display,
-    )  # fmt: skip
+    # the refining network corrects its alpha beside choosing it, and both are held to the truth
+    count = output.shape[1] if recipe.architecture == "refine" else 1
+    each = [
+        alpha_losses(
+            output[:, n, None], batch.alpha, batch.foreground, batch.background, batch.image,
+            regions[recipe.alpha_region], display_light=display,
+        )
+        for n in range(count)
+    ]  # fmt: skip
+    terms = {name: torch.stack([terms[name] for terms in each]).sum(dim=0) for name in each[0]}
     if any(name in recipe.weights for name in COLOR_TERMS):
         terms |= color_losses(
             (output[:, 1:4], output[:, 4:7]), (batch.foreground, batch.background), batch.alpha, batch.image,

@@ -1,9 +1,10 @@
-"""Pictures with their closed-form solution, made ahead: the solution is what costs, so it is kept."""
+"""Made pictures with their evidence, worked out ahead: closed-form matting and sampling are what costs."""
 
 from __future__ import annotations
 
 import io
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from fbamatte.errors import UsageError
 from fbamatte.models import evidence
-from fbamatte.models.refinement import look
+from fbamatte.models.evidence import COLORS, NAMES
 from fbamatte.training import objects
 from fbamatte.training.batch import Batch
 from fbamatte.training.generator.scene import hash_of
@@ -21,9 +22,7 @@ from fbamatte.training.recipe import Recipe
 
 SIZE = 320
 USES = 3
-OBJECTS = 50
-PIXELS = 4000
-"""Of a picture that are trained on."""
+OBJECTS = 250
 
 EASY = 0.02
 """MSE at which a picture counts half as much as one that closed-form matting solves."""
@@ -34,7 +33,7 @@ Plane = NDArray[np.float32]
 
 
 def fill(folder: Path, seed: int, numbers: range) -> int:
-    """Draw and solve the objects of these numbers; return how many pictures were made. What is there stays.
+    """Draw the objects of these numbers; return how many pictures were made. What is there stays.
 
     Raises
     ------
@@ -48,23 +47,17 @@ def fill(folder: Path, seed: int, numbers: range) -> int:
         if all(path.is_file() for path in paths):
             continue
         for path, picture in zip(paths, objects.draw(seed, number, SIZE, USES)):
-            _write(path, solved(picture))
+            _write(
+                path,
+                {
+                    "image": _byte(picture.image),
+                    "alpha": picture.alpha.astype(np.float16),
+                    "trimap": _byte(picture.trimap),
+                },
+            )
             evidence_of(path)
             made += 1
     return made
-
-
-def solved(picture: objects.Picture) -> dict[str, NDArray[Any]]:
-    """Return a picture and its closed-form alpha, F and B in the few bytes that they are kept in."""
-    from fbamatte.models.closed_form.alpha import closed_form_alpha  # noqa: PLC0415 - numba compiles at import
-    from fbamatte.models.closed_form.foreground import estimate_foreground  # noqa: PLC0415
-
-    alpha = closed_form_alpha(picture.image, picture.trimap)
-    foreground, background = estimate_foreground(picture.image, alpha)
-    return {
-        "image": _byte(picture.image), "alpha": picture.alpha.astype(np.float16), "trimap": _byte(picture.trimap),
-        "closed_form": alpha.astype(np.float16), "foreground": _byte(foreground), "background": _byte(background),
-    }  # fmt: skip
 
 
 def read(path: Path) -> dict[str, Plane]:
@@ -81,7 +74,7 @@ def evidence_of(path: Path) -> NDArray[np.float16]:
     kept = path.with_suffix(".npy")
     if not kept.is_file():
         p = read(path)
-        planes = evidence.planes(p["image"], p["trimap"], p["closed_form"], p["foreground"], p["background"])
+        planes = evidence.gather(p["image"], p["trimap"])
         part = kept.with_name(f".{kept.name}.{os.getpid()}.npy")
         np.save(part, planes.astype(np.float16))
         part.replace(kept)
@@ -101,12 +94,22 @@ def _write(path: Path, planes: dict[str, NDArray[Any]]) -> None:
     part.replace(path)
 
 
-class PoolSource:
-    """Mini-batches of unknown pixels from all over a pool, each with what is seen of its surroundings.
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """A picture of the pool: its evidence (PLANES, H, W), alpha (H, W), trimap (H, W) and unknown pixels (N, 2)."""
 
-    The refining network decides pixel by pixel, so a mini-batch need not be a picture: it is crops of the recipe's
-    size filled with pixels at random. Pictures on which closed-form matting does well count more, as `weights_of`
-    says: they are what photographs are like. A step's mini-batch depends on the seed and the step alone.
+    name: str
+    evidence: NDArray[np.float16]
+    alpha: Plane
+    trimap: Plane
+    unknown: NDArray[np.intp]
+
+
+class PoolSource:
+    """Mini-batches of crops around unknown pixels, turned, mirrored and with their colour channels shuffled.
+
+    Pictures on which closed-form matting does well count more, as `share_of` says: they are what photographs are
+    like. A step's mini-batch depends on the seed and the step alone.
 
     Parameters
     ----------
@@ -121,41 +124,53 @@ class PoolSource:
     """
 
     def __init__(self, recipe: Recipe, folder: Path) -> None:
-        found = [_pixels(path) for path in sorted(folder.glob(f"*{SUFFIX}"))]
-        kept = [pair for pair in found if len(pair[0])]
-        if not kept:
+        self._kept = [kept for path in sorted(folder.glob(f"*{SUFFIX}")) if len((kept := _kept(path)).unknown)]
+        if not self._kept:
             raise UsageError(f"{folder}: no prepared pictures; `fbamatte train {recipe.name} --prepare` makes them")
         self.samples_per_epoch = recipe.epoch_samples
         self._recipe = recipe
-        self._seen, self._alpha = (np.concatenate(side) for side in zip(*kept))
-        self._share = np.cumsum(np.concatenate([np.full(len(p[0]), w) for p, w in zip(kept, weights_of(kept))]))
+        self._share = np.cumsum([share_of(kept) for kept in self._kept])
 
     def batch(self, step: int) -> Batch:
         """Return the mini-batch of a step."""
         count, side = self._recipe.batch, self._recipe.crops[0]
         rng = np.random.Generator(np.random.PCG64(hash_of(self._recipe.seed, step, 21)))
-        chosen = np.searchsorted(self._share, rng.random(count * side * side) * self._share[-1])
-        seen, alpha = (torch.from_numpy(x[chosen].astype(np.float32)) for x in (self._seen, self._alpha))
-        gathered = seen.reshape(count, side, side, -1).permute(0, 3, 1, 2)
-        truth = alpha.reshape(count, 1, side, side)
+        chosen = np.searchsorted(self._share, rng.random(count) * self._share[-1])
+        crops = [_crop(self._kept[at], side, rng) for at in chosen]
+        gathered, alpha, trimap = (torch.from_numpy(np.stack(planes)) for planes in zip(*crops))
         none = torch.zeros(count, 3, side, side)
-        unknown = torch.full_like(truth, 0.5)
-        return Batch(none, truth, none, none, unknown, (f"pixels of step {step}",), evidence=gathered)
+        names = tuple(self._kept[at].name for at in chosen)
+        return Batch(none, alpha, none, none, trimap, names, evidence=gathered)
 
 
-def weights_of(pictures: list[tuple[NDArray[np.float16], Plane]]) -> NDArray[np.float64]:
-    """Return how often each picture's pixels are drawn: the inverse of closed-form's MSE on it, bounded."""
-    errors = [np.square(seen[:, 0].astype(np.float64) - alpha).mean() for seen, alpha in pictures]
-    return 1 / (np.array(errors) + EASY)
+def share_of(kept: Kept) -> float:
+    """Return how often a picture is drawn: the inverse of closed-form's MSE on it, bounded."""
+    rows, columns = kept.unknown.T
+    start = kept.evidence[NAMES.index("closed-form alpha")].astype(np.float32)
+    return float(1 / (np.square(start - kept.alpha)[rows, columns].mean() + EASY))
 
 
-def _pixels(path: Path) -> tuple[NDArray[np.float16], Plane]:
-    """Return what is seen (N, SEEN) at some unknown pixels of a picture, the same ones each time, and their alpha."""
+def _crop(kept: Kept, side: int, rng: np.random.Generator) -> tuple[Plane, Plane, Plane]:
+    """Return evidence, alpha and trimap, (C, side, side), of a crop with an unknown pixel in it."""
+    at = kept.unknown[rng.integers(len(kept.unknown))]
+    top, left = (
+        int(np.clip(middle - rng.integers(side), 0, size - side)) for middle, size in zip(at, kept.alpha.shape)
+    )
+    here = (slice(None), slice(top, top + side), slice(left, left + side))
+    shuffle, turns, mirrored = rng.permutation(3), int(rng.integers(4)), bool(rng.integers(2))
+    gathered = kept.evidence[here].astype(np.float32)
+    for group in COLORS:
+        planes = np.array([NAMES.index(name) for name in group])
+        gathered[planes] = gathered[planes[shuffle]]
+
+    def turned(planes: Plane) -> Plane:
+        planes = np.rot90(planes, turns, (1, 2))
+        return np.ascontiguousarray(planes[..., ::-1] if mirrored else planes)
+
+    return turned(gathered), turned(kept.alpha[None][here]), turned(kept.trimap[None][here])
+
+
+def _kept(path: Path) -> Kept:
     planes = read(path)
-    rows, columns = np.nonzero(planes["trimap"] == 0.5)
-    few = np.random.Generator(np.random.PCG64(len(rows))).permutation(len(rows))[:PIXELS]
-    rows, columns = rows[few], columns[few]
-    where = torch.zeros(planes["trimap"].shape, dtype=torch.bool)
-    where[rows, columns] = True
-    seen = look(torch.from_numpy(evidence_of(path).astype(np.float32))[None], where)[0, :, 0].numpy()
-    return seen.T.astype(np.float16), planes["alpha"][where.numpy()]
+    unknown = np.argwhere(planes["trimap"] == 0.5)
+    return Kept(path.stem, evidence_of(path), planes["alpha"], planes["trimap"], unknown)

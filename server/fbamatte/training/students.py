@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from fbamatte.errors import CheckpointError
 from fbamatte.models import evidence
 from fbamatte.models.network import FBANetwork
-from fbamatte.models.refinement import SEEN, RefinementNetwork, look
+from fbamatte.models.refinement import RefinementNetwork
 from fbamatte.training.batch import Batch
 from fbamatte.training.recipe import Recipe
-from fbamatte.training.solver import closed_form
 
 
 def make_network(recipe: Recipe) -> nn.Module:
@@ -37,18 +36,16 @@ def estimate(network: nn.Module, batch: Batch, recipe: Recipe) -> Tensor:
     The refining network's evidence is gathered on the CPU where the mini-batch does not bring it.
     """
     if recipe.architecture == "refine":
-        gathered = gather(batch) if batch.evidence is None else batch.evidence
-        return cast("Tensor", network(gathered if gathered.shape[1] == SEEN else look(gathered)))
+        return cast("Tensor", network(gather(batch) if batch.evidence is None else batch.evidence))
     return cast("Tensor", network(batch.image, batch.masks, batch.encoding))
 
 
 def gather(batch: Batch) -> Tensor:
-    """Return the evidence (N, PLANES, H, W) of a mini-batch, with closed-form matting solved if need be."""
-    prior = closed_form(batch.image, batch.trimap) if batch.prior is None else batch.prior
+    """Return the evidence (N, PLANES, H, W) of a mini-batch."""
     found = []
-    for image, trimap, start in zip(batch.image.cpu(), batch.trimap.cpu(), prior.cpu()):
-        picture, *colors = (np.ascontiguousarray(x.permute(1, 2, 0)) for x in (image, start[1:4], start[4:]))
-        found.append(torch.from_numpy(evidence.planes(picture, trimap[0].numpy(), start[0].numpy(), *colors)))
+    for image, trimap in zip(batch.image.cpu(), batch.trimap.cpu()):
+        picture = np.ascontiguousarray(image.permute(1, 2, 0))
+        found.append(torch.from_numpy(evidence.gather(picture, trimap[0].numpy())))
     return torch.stack(found).to(batch.image.device)
 
 
