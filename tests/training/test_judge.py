@@ -104,7 +104,7 @@ def test_the_card_says_what_was_measured(folder, tmp_path, one_batch, quiet):
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "card.md").read_text()
     assert "commercial use permitted" in text
-    assert result.average.half()["head.bias"].shape == (4,)
+    assert result.average.half()["head.bias"].shape == (5,)
     # Two pictures with two trimaps each: the network alone, and with its last solve.
     assert len((tmp_path / "figures.csv").read_text().splitlines()) == 1 + 2 * 4
     assert "| trimap1 |" in text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import safetensors
 import safetensors.torch
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -157,6 +159,25 @@ def load(path: str | Path) -> Loaded:
     return Loaded(network.eval(), info)
 
 
+def _tiles(unknown: NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
+    """Yield where something is unknown, at most `TILE` high and wide, and what is to be seen around it.
+
+    That begins at a multiple of `STRIDE`, as the whole does, so that the network's coarse pixels are the whole's.
+    """
+    height, width = unknown.shape
+    for top, left in np.ndindex(-(-height // TILE), -(-width // TILE)):
+        tile = unknown[top * TILE : (top + 1) * TILE, left * TILE : (left + 1) * TILE]
+        if not tile.any():
+            continue
+        spans = (np.flatnonzero(tile.any(axis=axis)) for axis in (1, 0))
+        inside = tuple(slice(at * TILE + int(s[0]), at * TILE + int(s[-1]) + 1) for at, s in zip((top, left), spans))
+        around = tuple(
+            slice(max(i.start - HALO, 0) // STRIDE * STRIDE, min(i.stop + HALO, size))
+            for i, size in zip(inside, (height, width))
+        )
+        yield (inside[0], inside[1]), (around[0], around[1])
+
+
 class RefinementEstimator:
     """Closed-form matting, refined: an estimator.
 
@@ -206,18 +227,13 @@ class RefinementEstimator:
         lower = self._type != torch.float32
         unknown = (picture.trimap > 0) & (picture.trimap < 1)
         alpha: Array = picture.trimap.copy()
-        for top, left in np.ndindex(*(-(-n // TILE) for n in alpha.shape)):
-            rows, columns = (slice(n * TILE, min((n + 1) * TILE, size)) for n, size in zip((top, left), alpha.shape))
-            inside = unknown[rows, columns]
-            if not inside.any():
-                continue
+        for inside, around in _tiles(unknown):
             interruption.check()
-            y, x = (max(s.start - HALO, 0) for s in (rows, columns))
-            bottom, right = (min(s.stop + HALO, size) for s, size in zip((rows, columns), alpha.shape))
-            seen = torch.from_numpy(picture.planes(slice(y, bottom), slice(x, right)))[None].to(self.device)
+            seen = torch.from_numpy(picture.planes(*around))[None].to(self.device)
             with torch.autocast(torch.device(self.device).type, self._type, enabled=lower):
-                found = self._network(seen)[0, 0, rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
-            alpha[rows, columns][inside] = found.float().cpu().numpy()[inside]
+                found = self._network(seen)[0, 0].float().cpu().numpy()
+            where = tuple(slice(i.start - a.start, i.stop - a.start) for i, a in zip(inside, around))
+            alpha[inside] = np.where(unknown[inside], found[where], alpha[inside])
         return alpha
 
     def close(self) -> None:
