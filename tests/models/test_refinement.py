@@ -84,6 +84,19 @@ def test_whatever_the_weights_it_chooses_between_the_four():
     assert float((chosen - start).abs().max()) > 0.01
 
 
+def test_in_training_a_correction_stands_beside_and_does_not_move_the_choice():
+    torch.manual_seed(1)
+    network = refinement.RefinementNetwork(0.25)
+    torch.nn.init.normal_(network.head.weight)
+    gathered = torch.rand(2, PLANES, 32, 48)
+    chosen, corrected = network(gathered).split(1, dim=1)
+    assert float((corrected - chosen).abs().max().detach()) > 0.01
+    corrected.sum().backward()
+    assert not network.head.weight.grad[:4].any(), "the choice is learned from the choice alone"
+    assert network.head.weight.grad[4].any()
+    assert network.stem[0].weight.grad.any(), "the layers that both share learn from it"
+
+
 @pytest.mark.parametrize("shape", [(71, 89), (9, 128), (33, 1), (1, 1)])
 def test_any_size(file, shape):
     truth = bundled_picture.make()
