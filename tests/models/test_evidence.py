@@ -71,6 +71,15 @@ def test_closed_form_alpha_is_solved_between_the_lights(ramp):
     np.testing.assert_allclose(got, expected, atol=5e-3)
 
 
+def test_values_below_black_are_black_to_the_laplacian(ramp):
+    image, trimap, _ = ramp
+    below = image - np.float32(0.2)
+    assert below.min() < 0
+    planes = evidence.gather(below, trimap)
+    assert np.isfinite(planes).all()
+    np.testing.assert_array_equal(evidence.between_lights(below), evidence.between_lights(np.maximum(below, 0)))
+
+
 def test_planes_have_names_and_bounds(ramp):
     image, trimap, alpha = ramp
     planes = evidence.gather(image, trimap)

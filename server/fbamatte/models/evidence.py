@@ -61,8 +61,8 @@ NOISE = 0.015
 
 
 def between_lights(image: Array) -> Array:
-    """Return a display-encoded picture as the matting Laplacian of this method sees it."""
-    seen: Array = np.ascontiguousarray(image ** np.float32(POWER), np.float32)
+    """Return a display-encoded picture as the matting Laplacian of this method sees it; below black is black."""
+    seen: Array = np.ascontiguousarray(np.maximum(image, 0) ** np.float32(POWER), np.float32)
     return seen
 
 
