@@ -101,6 +101,11 @@ def test_pictures_that_closed_form_solves_count_more():
     assert easy / hard == pytest.approx((pool.EASY + 0.04) / pool.EASY)
 
 
+def test_crops_larger_than_the_pictures_are_refused(folder):
+    with pytest.raises(UsageError, match="crops of 128 do not fit into its pictures of 64 pixels"):
+        pool.PoolSource(recipes.load_recipe("refine"), folder)
+
+
 def test_an_empty_pool_is_refused(tmp_path):
     with pytest.raises(UsageError, match="no prepared pictures"):
         pool.PoolSource(recipes.load_recipe("refine"), tmp_path)

@@ -47,14 +47,8 @@ def fill(folder: Path, seed: int, numbers: range) -> int:
         if all(path.is_file() for path in paths):
             continue
         for path, picture in zip(paths, objects.draw(seed, number, SIZE, USES)):
-            _write(
-                path,
-                {
-                    "image": _byte(picture.image),
-                    "alpha": picture.alpha.astype(np.float16),
-                    "trimap": _byte(picture.trimap),
-                },
-            )
+            image, trimap = _byte(picture.image), _byte(picture.trimap)
+            _write(path, {"image": image, "alpha": picture.alpha.astype(np.float16), "trimap": trimap})
             evidence_of(path)
             made += 1
     return made
@@ -127,6 +121,9 @@ class PoolSource:
         self._kept = [kept for path in sorted(folder.glob(f"*{SUFFIX}")) if len((kept := _kept(path)).unknown)]
         if not self._kept:
             raise UsageError(f"{folder}: no prepared pictures; `fbamatte train {recipe.name} --prepare` makes them")
+        smallest = min(min(kept.alpha.shape) for kept in self._kept)
+        if recipe.crops[0] > smallest:
+            raise UsageError(f"{folder}: crops of {recipe.crops[0]} do not fit into its pictures of {smallest} pixels")
         self.samples_per_epoch = recipe.epoch_samples
         self._recipe = recipe
         self._share = np.cumsum([share_of(kept) for kept in self._kept])
