@@ -24,7 +24,7 @@ class Batch:
     names : tuple of str
         What to call each picture in a message: enough to draw it again.
     evidence : Tensor, shape (N, PLANES, H, W), optional
-        Of `fbamatte.models.evidence.planes`, where it has been gathered already.
+        Of `fbamatte.models.evidence.gather`, where it has been gathered already.
     """
 
     image: Tensor

@@ -35,7 +35,7 @@ class Recipe:
     name, title : str
         The file's name; one line for people, for a row of the paper's tables that row's.
     architecture : str
-        ``fba``: the paper's network; ``refine``: residuals on closed-form matting.
+        ``fba``: the paper's network; ``refine``: a choice between closed-form and sampled alpha.
     norm, standardise, alpha_head, outputs, fusion, width
         As in `NetworkConfig`.
     alpha_terms, color_terms : tuple of str
