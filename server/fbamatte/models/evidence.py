@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from fbamatte.models.known_means import WIDEST
+
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
@@ -38,10 +40,7 @@ FIT = 8
 REACH = 2 * FIT
 """Pixels from the unknown region beyond which no plane is looked at, nor anything that one there is made from."""
 
-WIDER = (4, 12, 36, 108)
-"""Radii of the windows in which what is known is averaged."""
-
-MARGIN = WIDER[-1] + 4
+MARGIN = WIDEST + 4
 """Pixels around a part that its evidence is made from: the widest window, and more than two of the others."""
 
 COLORS = (
@@ -197,9 +196,11 @@ def _unlikeness(image: Array, known: list[Mask], everywhere: list[NDArray[np.flo
 
     Then the differences themselves, channel by channel.
     """
+    from fbamatte.models.known_means import carried  # noqa: PLC0415 - numba compiles at import
+
     found, above = [], []
     for mask, moments in zip(known, everywhere):
-        filled = _carried(_moments(image), mask.astype(np.float32), moments.astype(np.float32))
+        filled = carried(image, mask, moments)
         mean, variance = filled[..., :3], np.maximum(filled[..., 3:] - np.square(filled[..., :3]), 0)
         found.append(np.tanh(np.sqrt((np.square(image - mean) / (variance + NOISE**2)).mean(axis=-1)) / 4))
         above += list(2 * (image - mean).transpose(2, 0, 1))
@@ -208,19 +209,6 @@ def _unlikeness(image: Array, known: list[Mask], everywhere: list[NDArray[np.flo
 
 def _moments(image: Array) -> Array:
     return np.concatenate([image, np.square(image)], axis=-1)
-
-
-def _carried(values: Array, weight: Array, everywhere: Array) -> Array:
-    """Return weighted means of values (H, W, C) around each pixel, the wider the farther the nearest weight is."""
-    total, mean = np.zeros_like(weight), np.zeros_like(values)
-    for radius in WIDER:
-        box = 2 * radius + 1
-        share = ndimage.uniform_filter(weight, box, mode="constant")
-        summed = ndimage.uniform_filter(values * weight[..., None], (box, box, 1), mode="constant")
-        new = np.clip(share * box * box / 30, 0, 1) * (1 - total)  # thirty pixels are enough to say
-        mean += new[..., None] * summed / np.maximum(share, 1e-9)[..., None]
-        total += new
-    return mean + (1 - total)[..., None] * everywhere
 
 
 def _trust(known: list[Mask], residual: Array, contrast: Array) -> Array:

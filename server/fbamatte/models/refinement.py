@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import safetensors
@@ -23,6 +24,9 @@ from fbamatte.models.card import REFINEMENT_KEY, read_refinement, show_licence
 from fbamatte.models.checkpoint import weights_digest, write_file
 from fbamatte.models.devices import resolve_device, resolve_precision
 from fbamatte.models.evidence import NAMES, PLANES
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 FULL, WIDTHS, TOP = 24, (32, 48, 64, 96), 16
 """Channels at width 1: of the picture's size, of halves, quarters, eighths and sixteenths of it, of the last layer."""
@@ -178,6 +182,19 @@ def _tiles(unknown: NDArray[np.bool_]) -> Iterator[tuple[tuple[slice, slice], tu
         yield (inside[0], inside[1]), (around[0], around[1])
 
 
+def _ahead(call: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Yield what a call gives for each item; a thread works on the next one meanwhile."""
+    with ThreadPoolExecutor(1) as thread:
+        waiting: Future[R] | None = None
+        for item in items:
+            coming = thread.submit(call, item)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = coming
+        if waiting is not None:
+            yield waiting.result()
+
+
 class RefinementEstimator:
     """Closed-form matting, refined: an estimator.
 
@@ -227,9 +244,11 @@ class RefinementEstimator:
         lower = self._type != torch.float32
         unknown = (picture.trimap > 0) & (picture.trimap < 1)
         alpha: Array = picture.trimap.copy()
-        for inside, around in _tiles(unknown):
+        tiles = list(_tiles(unknown))
+        gathered = _ahead(lambda tile: picture.planes(*tile[1]), tiles)
+        for (inside, around), planes in zip(tiles, gathered):
             interruption.check()
-            seen = torch.from_numpy(picture.planes(*around))[None].to(self.device)
+            seen = torch.from_numpy(planes)[None].to(self.device)
             with torch.autocast(torch.device(self.device).type, self._type, enabled=lower):
                 found = self._network(seen)[0, 0].float().cpu().numpy()
             where = tuple(slice(i.start - a.start, i.stop - a.start) for i, a in zip(inside, around))
