@@ -1,16 +1,17 @@
 """Render foregrounds with exact straight colour and coverage, as folders that `fbamatte train --data` reads.
 
     python3.11 -m venv render && render/bin/pip install bpy==5.0.1
-    render/bin/python benchmarks/blender_foregrounds.py OUT [--count 100] [--size 640] [--samples 128] [--first 0]
+    render/bin/python benchmarks/blender_foregrounds.py OUT [--count 100] [--size 384] [--samples 48] [--first 0]
 
 OUT/fg/NAME.exr is straight F, scene-linear, 0 where nothing covers (`fbamatte train … --prepare` extends
-it); OUT/alpha/NAME.png is 16-bit coverage. Everything is made by this script from a seed: shapes, hair, light, lens.
-Pictures that are there are not rendered again. Needs Blender's module and numpy alone.
+it); OUT/alpha/NAME.png is 16-bit coverage. Everything is made by this script from a seed: bodies, what grows on them,
+paint, light, lens. Pictures that are there are not rendered again. Needs Blender's module and numpy alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import colorsys
 import math
 import random
 import struct
@@ -23,7 +24,11 @@ from typing import Any
 import bpy
 import numpy as np
 
-KINDS = ("ball of hair", "fur", "long hair", "grass", "fringe")
+LENGTHS = {"ball of hair": 0.4, "fur": 0.15, "long hair": 0.9, "fringe": 0.25, "leaves": 0.2, "grass": 0.3}
+KINDS = ("ball of hair", "fur", "long hair", "leaves", "fringe", "long hair", "leaves", "grass")
+BODIES = ("sphere", "sphere", "monkey", "torus", "cylinder", "cube")
+BOUNCES = 4
+"""Of a ray at most: more would make blond hair a little lighter, for twice the time."""
 
 
 def main() -> None:
@@ -31,8 +36,8 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--size", type=int, default=640)
-    parser.add_argument("--samples", type=int, default=128)
+    parser.add_argument("--size", type=int, default=384)
+    parser.add_argument("--samples", type=int, default=48)
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     for seed in range(options.first, options.first + options.count):
@@ -44,7 +49,8 @@ def main() -> None:
         kind = KINDS[seed % len(KINDS)]
         set_stage(chance, options)
         grow(chance, kind)
-        light_and_camera(chance)
+        light(chance)
+        see(chance, 0.8 + 0.5 * LENGTHS[kind])
         color, alpha = render(options.size)
         write_exr(options.out / "fg" / f"{seed:06d}.exr", color)
         alpha_path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,6 +66,8 @@ def set_stage(chance: random.Random, options: argparse.Namespace) -> None:
     scene.render.engine = "CYCLES"
     scene.cycles.samples, scene.cycles.seed = options.samples, chance.randrange(1 << 30)
     scene.cycles.use_denoising = False  # it would make up colours where coverage is thin
+    scene.cycles.max_bounces = scene.cycles.transmission_bounces = BOUNCES
+    scene.cycles.diffuse_bounces, scene.cycles.glossy_bounces = 2, BOUNCES
     scene.cycles.filter_width = chance.uniform(1.0, 1.6)
     scene.render.film_transparent = True
     scene.render.resolution_x = scene.render.resolution_y = options.size
@@ -76,65 +84,140 @@ def set_stage(chance: random.Random, options: argparse.Namespace) -> None:
 
 def grow(chance: random.Random, kind: str) -> None:
     """Add a body and what grows on it."""
-    if kind in ("grass", "fringe"):
-        bpy.ops.mesh.primitive_plane_add(size=2.4, rotation=(math.pi / 2 if kind == "fringe" else 0.15, 0, 0))
-    else:
-        bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=4, radius=0.75)
-    body = bpy.context.object
-    body.scale = [chance.uniform(0.7, 1.2) for _ in range(3)]
-    bump = body.modifiers.new("bump", "DISPLACE")
-    bump.texture = bpy.data.textures.new("clouds", "CLOUDS")
-    bump.texture.noise_scale, bump.strength = chance.uniform(0.3, 1.2), chance.uniform(0, 0.5)
-    body.data.materials.append(skin(chance))
+    body = add_body(chance, kind)
+    body.data.materials.append(painted(chance))
+    leaf = add_leaf(chance) if kind == "leaves" else None
     body.data.materials.append(hair(chance))
     body.modifiers.new("hair", "PARTICLE_SYSTEM")
-    settings = body.particle_systems[0].settings
-    settings.type = "HAIR"
-    settings.count = {"fur": 6000, "grass": 4000, "fringe": 3000}.get(kind, chance.randrange(600, 2500))
-    settings.hair_length = {"fur": chance.uniform(0.05, 0.25), "long hair": chance.uniform(0.6, 1.6)}.get(
-        kind, chance.uniform(0.2, 0.7)
-    )
+    system = body.particle_systems[0]
+    system.seed = chance.randrange(10000)
+    settings = system.settings
+    settings.type, settings.use_advanced_hair, settings.material = "HAIR", True, 2
+    if leaf:
+        scatter(chance, settings, leaf)
+        if chance.random() < 0.8:  # twigs instead of a body; leaves grow where its faces were
+            body.modifiers.new("twigs", "WIREFRAME").thickness = chance.uniform(0.02, 0.08)
+    else:
+        comb(chance, settings, kind)
+    if kind in ("ball of hair", "long hair") and chance.random() < 0.6:  # a scalp, not the whole head
+        group = body.vertex_groups.new(name="scalp")
+        level = chance.uniform(-0.2, 0.4)
+        group.add([v.index for v in body.data.vertices if v.co.z > level], 1.0, "REPLACE")
+        system.vertex_group_density = group.name
+
+
+def add_body(chance: random.Random, kind: str) -> Any:
+    """Add a lumpy thing, or a sheet for what grows on sheets."""
+    add = bpy.ops.mesh
+    if kind in ("grass", "fringe"):
+        add.primitive_grid_add(
+            x_subdivisions=40, y_subdivisions=40, size=2.0, rotation=(math.pi / 2 if kind == "fringe" else 0.15, 0, 0)
+        )
+    else:
+        {
+            "sphere": lambda: add.primitive_ico_sphere_add(subdivisions=2 if kind == "leaves" else 4, radius=0.75),
+            "monkey": lambda: add.primitive_monkey_add(size=1.6),
+            "torus": lambda: add.primitive_torus_add(major_radius=0.6, minor_radius=0.25),
+            "cylinder": lambda: add.primitive_cylinder_add(vertices=48, radius=0.5, depth=1.4),
+            "cube": lambda: add.primitive_cube_add(size=1.1),
+        }["sphere" if kind == "leaves" else chance.choice(BODIES)]()
+    body = bpy.context.object
+    body.scale = [chance.uniform(0.6, 1.2) for _ in range(3)]
+    if kind not in ("grass", "fringe"):
+        body.rotation_euler = (chance.gauss(0, 0.25), chance.gauss(0, 0.25), chance.uniform(0, 2 * math.pi))
+    if kind != "leaves":
+        body.modifiers.new("rounder", "SUBSURF").render_levels = 1
+    bump = body.modifiers.new("bump", "DISPLACE")
+    bump.texture = bpy.data.textures.new("clouds", "CLOUDS")
+    bump.texture.noise_scale, bump.strength = chance.uniform(0.3, 1.2), chance.uniform(0, 0.4)
+    return body
+
+
+def comb(chance: random.Random, settings: Any, kind: str) -> None:
+    """Set how many strands, how long, thick and wild; thickness is about a pixel, as in photographs."""
+    settings.count = {"fur": 2500, "grass": 1500, "fringe": 1200}.get(kind, chance.randrange(150, 900))
+    settings.hair_length = LENGTHS[kind] * chance.uniform(0.4, 1.6)
     settings.hair_step = 5
-    settings.use_advanced_hair = True
     settings.brownian_factor = chance.uniform(0, 0.06)
     settings.factor_random = chance.uniform(0, 0.25)
+    lean = settings.normal_factor  # what the length comes to
+    settings.object_align_factor = [lean * chance.gauss(mean, 0.4) for mean in (0, 0, -0.4)]
     settings.child_type = "INTERPOLATED"
     settings.rendered_child_count = chance.randrange(4, 12)
     settings.clump_factor = chance.uniform(-0.3, 0.9)
     settings.roughness_1, settings.roughness_endpoint = chance.uniform(0, 0.06), chance.uniform(0, 0.15)
-    settings.kink = chance.choice(("NO", "CURL", "WAVE"))
+    settings.kink = chance.choice(("NO", "NO", "CURL", "WAVE"))
     settings.kink_amplitude, settings.kink_frequency = chance.uniform(0, 0.06), chance.uniform(1, 6)
-    settings.root_radius, settings.tip_radius = chance.uniform(0.15, 0.8), chance.uniform(0, 0.1)
+    settings.root_radius = math.exp(chance.uniform(math.log(0.2), math.log(2)))
+    settings.tip_radius = settings.root_radius * chance.uniform(0, 0.6)
     settings.radius_scale = 0.01
-    settings.material = 2
-    body.particle_systems[0].seed = chance.randrange(10000)
 
 
-def skin(chance: random.Random) -> Any:
-    material = bpy.data.materials.new("skin")
+def add_leaf(chance: random.Random) -> Any:
+    """Add the leaf that `scatter` repeats: a bent ellipse, out of the camera's sight itself."""
+    bpy.ops.mesh.primitive_circle_add(vertices=16, radius=1, fill_type="TRIFAN", location=(0, 0, -50))
+    leaf = bpy.context.object
+    leaf.scale = (1, chance.uniform(0.2, 0.7), 1)
+    bpy.ops.object.transform_apply(location=False, rotation=False, scale=True)
+    bend = chance.uniform(-0.5, 0.5)
+    for vertex in leaf.data.vertices:
+        vertex.co.z = bend * vertex.co.x**2 + 0.4 * abs(vertex.co.y)
+    leaf.data.materials.append(painted(chance))
+    return leaf
+
+
+def scatter(chance: random.Random, settings: Any, leaf: Any) -> None:
+    """Set leaves instead of strands, each turned and sized at random."""
+    settings.count = chance.randrange(60, 500)
+    settings.hair_length = 1
+    settings.render_type, settings.instance_object = "OBJECT", leaf
+    settings.particle_size, settings.size_random = chance.uniform(0.1, 0.3), chance.uniform(0.2, 0.8)
+    settings.use_rotations, settings.rotation_factor_random = True, chance.uniform(0.1, 0.8)
+    settings.phase_factor_random = 2
+
+
+def painted(chance: random.Random) -> Any:
+    """Return a surface of two paints, mixed by noise or by cells; with fur on it one sees it between."""
+    material = bpy.data.materials.new("paint")
     material.use_nodes = True
-    shade = material.node_tree.nodes["Principled BSDF"]
-    shade.inputs["Base Color"].default_value = (*[c * chance.uniform(0.1, 0.6) for c in tint(chance)], 1)
-    shade.inputs["Roughness"].default_value = chance.uniform(0.3, 1)
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    shade = nodes["Principled BSDF"]
+    shade.inputs["Roughness"].default_value = chance.uniform(0.2, 1)
+    pattern = nodes.new(chance.choice(("ShaderNodeTexNoise", "ShaderNodeTexVoronoi", "ShaderNodeTexWave")))
+    pattern.inputs["Scale"].default_value = math.exp(chance.uniform(0, 3))
+    mix = nodes.new("ShaderNodeMixRGB")
+    links.new(pattern.outputs[0], mix.inputs[0])
+    mix.inputs[1].default_value, mix.inputs[2].default_value = paint(chance), paint(chance)
+    links.new(mix.outputs[0], shade.inputs["Base Color"])
     return material
 
 
 def hair(chance: random.Random) -> Any:
+    """Return hair: natural by its melanin, or dyed as dolls' and toys' is."""
     material = bpy.data.materials.new("hair")
     material.use_nodes = True
     nodes = material.node_tree.nodes
     shade = nodes.new("ShaderNodeBsdfHairPrincipled")
-    shade.parametrization = "MELANIN"
-    shade.inputs["Melanin"].default_value = chance.random() ** 1.5
-    shade.inputs["Melanin Redness"].default_value = chance.random()
+    if chance.random() < 0.5:
+        shade.parametrization = "MELANIN"
+        shade.inputs["Melanin"].default_value = chance.random() ** 1.5
+        shade.inputs["Melanin Redness"].default_value = chance.random()
+        shade.inputs["Random Color"].default_value = chance.uniform(0, 0.4)
+    else:
+        shade.parametrization = "COLOR"
+        shade.inputs["Color"].default_value = paint(chance)
     shade.inputs["Roughness"].default_value = chance.uniform(0.15, 0.5)
-    shade.inputs["Random Color"].default_value = chance.uniform(0, 0.4)
     material.node_tree.links.new(shade.outputs["BSDF"], nodes["Material Output"].inputs["Surface"])
     return material
 
 
-def light_and_camera(chance: random.Random) -> None:
-    """Add one to three lamps, one of them often behind, and a camera that may be out of focus."""
+def paint(chance: random.Random) -> tuple[float, float, float, float]:
+    """Return a colour of any hue, mostly muted, with alpha."""
+    return (*colorsys.hsv_to_rgb(chance.random(), chance.random() ** 1.3, chance.uniform(0.03, 0.9)), 1.0)
+
+
+def light(chance: random.Random) -> None:
+    """Add one to three lamps, one of them often behind."""
     for _ in range(chance.randrange(1, 4)):
         around, height = chance.uniform(0, 2 * math.pi), chance.uniform(-0.5, 3)
         at = (4 * math.cos(around), 4 * math.sin(around), height)
@@ -143,12 +226,15 @@ def light_and_camera(chance: random.Random) -> None:
         lamp.data.energy, lamp.data.size = chance.uniform(50, 700), chance.uniform(0.2, 3)
         lamp.data.color = tint(chance)
         look_at(lamp, (0, 0, 0))
-    around = chance.uniform(0, 2 * math.pi)
-    far = chance.uniform(3.5, 7.5)
+
+
+def see(chance: random.Random, reach: float) -> None:
+    """Add a camera that may be out of focus and sees most of what reaches so far from the middle."""
+    around, far = chance.uniform(0, 2 * math.pi), chance.uniform(3.5, 7)
     bpy.ops.object.camera_add(location=(far * math.cos(around), far * math.sin(around), chance.uniform(-0.3, 1.5)))
     camera = bpy.context.object
-    look_at(camera, [chance.uniform(-0.4, 0.4) for _ in range(3)])
-    camera.data.lens = chance.uniform(35, 110)
+    look_at(camera, [reach * chance.uniform(-0.3, 0.3) for _ in range(3)])
+    camera.data.lens = camera.data.sensor_width / 2 * far / (reach * chance.uniform(0.7, 1.3))
     camera.data.dof.use_dof = chance.random() < 0.5
     camera.data.dof.focus_distance = far * chance.uniform(0.7, 1.1)
     camera.data.dof.aperture_fstop = math.exp(chance.uniform(math.log(0.7), math.log(16)))

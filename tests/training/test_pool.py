@@ -3,13 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import OpenEXR
 import pytest
 import torch
+from PIL import Image
 
+from fbamatte.cli import main
 from fbamatte.errors import UsageError
 from fbamatte.models import evidence
 from fbamatte.models.evidence import COLORS, NAMES, PLANES
-from fbamatte.training import objects, pool
+from fbamatte.training import folders, objects, pool
 from fbamatte.training import recipe as recipes
 from fbamatte.training.generator.dice import Dice
 
@@ -21,9 +24,11 @@ def folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool, "SIZE", 64)
         patch.setattr(pool, "USES", 1)
-        assert pool.fill(path, 5, range(2)) == 2
+        told = []
+        assert pool.fill(path, 5, pool.drawn(range(2)), lambda *a: told.append(a)) == 2
+        assert told == [(1, 2, "0000000"), (2, 2, "0000001")]
         before = {file: file.stat().st_mtime_ns for file in path.iterdir()}
-        assert pool.fill(path, 5, range(2)) == 0, "what is there stays"
+        assert pool.fill(path, 5, pool.drawn(range(2))) == 0, "what is there stays"
     assert before == {file: file.stat().st_mtime_ns for file in path.iterdir()}
     return path
 
@@ -51,6 +56,59 @@ def test_a_camera_leaves_what_it_sees_nearly_as_it_is():
     assert all(abs(float(picture.mean()) - 0.4) < 0.01 for picture in seen)
     assert max(float(picture.std()) for picture in seen) > 0.002, "grain"
     np.testing.assert_allclose(np.stack(seen) * 255, np.round(np.stack(seen) * 255), atol=1e-3)
+
+
+@pytest.fixture
+def disc(tmp_path):
+    """A folder with a soft disc whose F, linear, is bright outside where it means nothing."""
+    y, x = np.mgrid[:90, :90].astype(np.float32)
+    alpha = np.clip((25 - np.hypot(x - 45, y - 45)) / 6, 0, 1)
+    colors = np.where(alpha[..., None] > 0, np.float32([0.5, 0.1, 0.02]), np.float32(7))
+    for name in ("fg", "alpha"):
+        (tmp_path / name).mkdir()
+    Image.fromarray(np.round(alpha * 65535).astype(np.uint16)).save(tmp_path / "alpha" / "disc.png")
+    write_exr(tmp_path / "fg" / "disc.exr", colors)
+    return tmp_path
+
+
+def write_exr(path, colors):
+    channels = {name: np.ascontiguousarray(colors[..., at]) for at, name in enumerate("RGB")}
+    with OpenEXR.File({"type": OpenEXR.scanlineimage}, channels) as file:
+        file.write(str(path))
+
+
+def test_cut_outs_become_pictures_of_the_pool(disc, tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "SIZE", 64)
+    pairs = folders.scan(disc, with_backgrounds=False).pairs
+    assert pool.fill(tmp_path / "pool", 5, pool.cut_outs(pairs)) == pool.USES
+    pictures = [pool.read(path) for path in sorted((tmp_path / "pool").glob("cut-out-disc-*.npz"))]
+    assert len(pictures) == pool.USES
+    for picture in pictures:
+        inside, outside = (picture["image"][picture["alpha"] == value].mean(axis=0) for value in (1, 0))
+        assert inside[0] > inside[1] > inside[2], "F is the file's, whatever the light"
+        assert abs(inside - outside).max() > 0.02
+        assert (picture["alpha"][picture["trimap"] == 1] == 1).all()
+        assert (picture["alpha"][picture["trimap"] == 0] == 0).all()
+    assert np.abs(pictures[0]["image"] - pictures[1]["image"]).mean() > 0.01, "each before a background of its own"
+
+
+def test_the_command_makes_a_pool_of_cut_outs_in_processes_side_by_side(disc, tmp_path, capsys):
+    command = ["train", "refine", "--prepare", "--data", str(tmp_path / "pool"), "--cut-outs", str(disc)]
+    for name in ("fg/a.exr", "alpha/a.png"):
+        (disc / name).write_bytes((disc / name.replace("a.", "disc.")).read_bytes())
+    assert main([*command, "--workers", "2"]) == 0
+    said = capsys.readouterr()
+    assert "6 pictures made" in said.out
+    assert "2/2 made" in said.err
+    assert len(list((tmp_path / "pool").glob("cut-out-*.npy"))) == 6
+    assert main(command) == 0
+    assert "0 pictures made" in capsys.readouterr().out
+
+
+def test_a_cut_out_without_its_alpha_is_refused_by_name(disc, tmp_path, capsys):
+    (disc / "alpha" / "disc.png").unlink()
+    assert main(["train", "refine", "--prepare", "--data", str(tmp_path / "pool"), "--cut-outs", str(disc)]) == 1
+    assert "disc.png: no alpha for" in capsys.readouterr().err
 
 
 def test_the_pool_keeps_the_evidence(folder):

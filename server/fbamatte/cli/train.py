@@ -30,6 +30,7 @@ class Settings:
     data: str = option("", "folder with fg, alpha and bg, or a pool, for recipes that train on them", metavar="ROOT")
     cache: str = option("", "where extended foregrounds are kept (default: .fbamatte in ROOT)", metavar="FOLDER")
     prepare: bool = option(False, "extend the foregrounds, or make the pool (--steps objects), then stop")
+    cut_outs: str = option("", "make the pool's pictures of these (fg and alpha) instead of drawing", metavar="FOLDER")
     output: str = option("", "the run's folder (default: runs/RECIPE); a run in it goes on", flags=("-o", "--output"))
     encoder: str = option("", "a ResNet-50's ImageNet weights (.pth) to start the encoder from", metavar="FILE")
     device: str = option("auto", "auto, cpu, cuda:N or mps", metavar="DEVICE")
@@ -42,7 +43,7 @@ class Settings:
     save_every: int = option(1000, "steps between states", metavar="N")
     judge: str = option("", "folder of photographs with known alpha to measure on, never trained on", metavar="FOLDER")
     judge_every: int = option(1000, "steps between measurements", metavar="N")
-    workers: int = option(2, "threads that read pictures ahead", metavar="N")
+    workers: int = option(2, "threads that read pictures ahead; processes that make a pool", metavar="N")
     licence: str = option("", "what the data permit, as the model's card shall say", metavar="TEXT")
     commercial: bool = option(False, "the licence of the data permits commercial use")
     tiny: bool = option(False, "make the recipe small enough to try in seconds")
@@ -117,11 +118,7 @@ def _prepare(settings: Settings, recipe: Recipe) -> int:
     from fbamatte.training.folders import scan
 
     if recipe.data == "pool":
-        from fbamatte.training import pool
-
-        made = pool.fill(_root(settings, recipe), recipe.seed, range(settings.steps or pool.OBJECTS))
-        print(f"{made} pictures made")
-        return 0
+        return _fill(settings, recipe)
     if recipe.extend == "none" or recipe.data != "folders":
         print(f"recipe {recipe.name} needs nothing prepared")
         return 0
@@ -129,6 +126,24 @@ def _prepare(settings: Settings, recipe: Recipe) -> int:
     folders = scan(root, bad_data=recipe.bad_data, tell=_teller("looked at"))
     made = prepare(folders.pairs, _cache(settings, root), recipe.extend, _teller("extended"))
     print(f"{made} foregrounds extended, {len(folders.pairs) - made} were; {len(folders.skipped)} pictures skipped")
+    return 0
+
+
+def _fill(settings: Settings, recipe: Recipe) -> int:
+    from pathlib import Path
+
+    from fbamatte.training import pool
+    from fbamatte.training.folders import scan
+
+    if settings.cut_outs:
+        tell = _teller("looked at")
+        folders = scan(Path(settings.cut_outs), bad_data=recipe.bad_data, tell=tell, with_backgrounds=False)
+        makers = pool.cut_outs(folders.pairs)
+    else:
+        makers = pool.drawn(range(settings.steps or pool.OBJECTS))
+    root, workers = _root(settings, recipe), min(settings.workers, len(makers))
+    made = pool.fill(root, recipe.seed, makers, _teller("made"), workers)
+    print(f"{made} pictures made")
     return 0
 
 

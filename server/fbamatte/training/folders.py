@@ -52,7 +52,7 @@ class Folders:
     skipped: tuple[str, ...] = ()
 
 
-def scan(root: Path, *, bad_data: str = "refuse", tell: Tell | None = None) -> Folders:
+def scan(root: Path, *, bad_data: str = "refuse", tell: Tell | None = None, with_backgrounds: bool = True) -> Folders:
     """Return what ``root/fg``, ``root/alpha`` and ``root/bg`` hold; a foreground's alpha has its name.
 
     Every foreground and alpha is decoded whole, of backgrounds the header.
@@ -61,6 +61,8 @@ def scan(root: Path, *, bad_data: str = "refuse", tell: Tell | None = None) -> F
     ----------
     bad_data : str
         ``refuse`` raises at the first bad picture; ``skip`` leaves it out and says so.
+    with_backgrounds : bool
+        Whether ``root/bg`` is looked at.
 
     Raises
     ------
@@ -91,8 +93,9 @@ def scan(root: Path, *, bad_data: str = "refuse", tell: Tell | None = None) -> F
             pairs.append(pair)
         if tell:
             tell(number + 1, len(foregrounds), path.name)
-    behind = [path for path in _pictures(root / "bg") if kept(lambda path=path: _check_header(path))]  # type: ignore[misc]
-    if not pairs or not behind:
+    behind = _pictures(root / "bg") if with_backgrounds else []
+    behind = [path for path in behind if kept(lambda path=path: _check_header(path))]  # type: ignore[misc]
+    if not pairs or (with_backgrounds and not behind):
         what = "foreground with an alpha" if not pairs else "background"
         raise UsageError(f"{root}: no {what} is left to train on; {len(skipped)} pictures were skipped")
     return Folders(tuple(pairs), tuple(behind), tuple(skipped))

@@ -24,6 +24,7 @@ from fbamatte.training.generator.dice import Dice
 from fbamatte.training.generator.layer import Layer
 from fbamatte.training.generator.scene import FINER, hash_of, separated
 from fbamatte.training.light import composite, encode
+from fbamatte.training.samples import crop_around_soft
 
 Plane = NDArray[np.float32]
 
@@ -79,6 +80,31 @@ def draw(seed: int, number: int, size: int, uses: int = 2) -> list[Picture]:
         if min(float((alpha <= 0).float().mean()), float((alpha >= 1).float().mean())) > SEEN:
             break
     return [_photograph(dice, alpha[None], foreground, part, size) for _ in range(uses)]
+
+
+@torch.no_grad()
+def photograph(seed: int, number: int, foreground: Plane, alpha: Plane, size: int, uses: int = 2) -> list[Picture]:
+    """Return pictures of a cut-out before several backgrounds, as `draw` makes them of what it draws.
+
+    Parameters
+    ----------
+    seed, number : int
+        What is made of it; another pair makes other pictures.
+    foreground : ndarray, shape (H, W, 3)
+        Straight, scene-linear; means nothing where alpha is 0.
+    alpha : ndarray, shape (H, W)
+    size : int
+        Side in pixels. A smaller cut-out is enlarged, of a larger one a square around a soft pixel is taken.
+    uses : int
+        How many backgrounds, each with a square, a trimap, a light and a camera of its own.
+    """
+    dice = Dice(hash_of(seed, number, 8), torch.device("cpu"))
+    layer = (torch.from_numpy(alpha)[None], torch.from_numpy(foreground).permute(2, 0, 1).contiguous())
+    pictures = []
+    for _ in range(uses):
+        cover, light = crop_around_soft(dice, layer, size, 1.0)
+        pictures.append(_photograph(dice, cover, light, torch.zeros(size, size), size))
+    return pictures
 
 
 def holes(dice: Dice, size: int) -> Layer:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import torch
@@ -17,12 +23,15 @@ from fbamatte.models import evidence
 from fbamatte.models.evidence import COLORS, NAMES
 from fbamatte.training import objects
 from fbamatte.training.batch import Batch
+from fbamatte.training.folders import LINEAR, Pair, Tell, read_alpha, read_colors
 from fbamatte.training.generator.scene import hash_of
+from fbamatte.training.light import srgb_to_linear
+from fbamatte.training.objects import Picture
 from fbamatte.training.recipe import Recipe
 
 SIZE = 320
 USES = 3
-OBJECTS = 250
+OBJECTS = 634
 
 EASY = 0.02
 """MSE at which a picture counts half as much as one that closed-form matting solves."""
@@ -30,10 +39,23 @@ EASY = 0.02
 SUFFIX = ".npz"
 
 Plane = NDArray[np.float32]
+Maker = Callable[[int], list[Picture]]
+"""Makes a seed's pictures of one thing."""
 
 
-def fill(folder: Path, seed: int, numbers: range) -> int:
-    """Draw the objects of these numbers; return how many pictures were made. What is there stays.
+def fill(folder: Path, seed: int, makers: Mapping[str, Maker], tell: Tell | None = None, workers: int = 1) -> int:
+    """Make the pictures of these makers with their evidence; return how many were made. What is there stays.
+
+    Parameters
+    ----------
+    folder : Path
+    seed : int
+    makers : mapping of str to callable
+        By their names: `drawn` or `cut_outs`.
+    tell : callable, optional
+        Told of each maker that is done.
+    workers : int
+        Processes that work side by side.
 
     Raises
     ------
@@ -42,16 +64,59 @@ def fill(folder: Path, seed: int, numbers: range) -> int:
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = 0
-    for number in numbers:
-        paths = [folder / f"{number:07d}-{use}{SUFFIX}" for use in range(USES)]
-        if all(path.is_file() for path in paths):
-            continue
-        for path, picture in zip(paths, objects.draw(seed, number, SIZE, USES)):
-            image, trimap = _byte(picture.image), _byte(picture.trimap)
-            _write(path, {"image": image, "alpha": picture.alpha.astype(np.float16), "trimap": trimap})
-            evidence_of(path)
-            made += 1
+    with _side_by_side(workers) as run:
+        jobs = [(name, run(_fill, folder, seed, name, maker)) for name, maker in makers.items()]
+        for done, (name, job) in enumerate(jobs, 1):
+            made += job()
+            if tell:
+                tell(done, len(jobs), name)
     return made
+
+
+def drawn(numbers: Iterable[int]) -> dict[str, Maker]:
+    """Return what makes pictures of objects that `objects.draw` draws."""
+    return {f"{number:07d}": partial(_draw, number) for number in numbers}
+
+
+def cut_outs(pairs: Iterable[Pair]) -> dict[str, Maker]:
+    """Return what makes pictures of foregrounds in files: rendered ones, for example."""
+    return {f"cut-out-{pair.name}": partial(_photograph, pair) for pair in pairs}
+
+
+def _draw(number: int, seed: int) -> list[Picture]:
+    return objects.draw(seed, number, SIZE, USES)
+
+
+def _photograph(pair: Pair, seed: int) -> list[Picture]:
+    colors, alpha = read_colors(pair.foreground), read_alpha(pair.alpha)
+    if pair.foreground.suffix.lower() not in LINEAR:
+        colors = srgb_to_linear(torch.from_numpy(colors)).numpy()
+    return objects.photograph(seed, crc32(pair.name.encode()), colors, alpha, SIZE, USES)
+
+
+def _fill(folder: Path, seed: int, name: str, maker: Maker) -> int:
+    paths = [folder / f"{name}-{use}{SUFFIX}" for use in range(USES)]
+    if all(path.is_file() and path.with_suffix(".npy").is_file() for path in paths):
+        return 0
+    for path, picture in zip(paths, maker(seed)):
+        image, trimap = _byte(picture.image), _byte(picture.trimap)
+        _write(path, {"image": image, "alpha": picture.alpha.astype(np.float16), "trimap": trimap})
+        evidence_of(path)
+    return len(paths)
+
+
+@contextmanager
+def _side_by_side(workers: int) -> Iterator[Callable[..., Callable[[], int]]]:
+    """Give a function that begins a call, here or in another process, and returns what waits for its result."""
+    if workers <= 1:
+        yield partial
+        return
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
+        try:
+            yield lambda *call: pool.submit(*call).result
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def read(path: Path) -> dict[str, Plane]:
