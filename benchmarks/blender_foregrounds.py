@@ -1,7 +1,7 @@
 """Render foregrounds with exact straight colour and coverage, as folders that `fbamatte train --data` reads.
 
     python3.11 -m venv render && render/bin/pip install bpy==5.0.1
-    render/bin/python benchmarks/blender_foregrounds.py OUT [--count 100] [--size 384] [--samples 48] [--first 0]
+    render/bin/python benchmarks/blender_foregrounds.py OUT [--count 100] [--size 384] [--samples 32] [--first 0]
 
 OUT/fg/NAME.exr is straight F, scene-linear, 0 where nothing covers (`fbamatte train … --prepare` extends
 it); OUT/alpha/NAME.png is 16-bit coverage. Everything is made by this script from a seed: bodies, what grows on them,
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--size", type=int, default=384)
-    parser.add_argument("--samples", type=int, default=48)
+    parser.add_argument("--samples", type=int, default=32)
     parser.add_argument("--threads", type=int, default=0)
     options = parser.parse_args()
     for seed in range(options.first, options.first + options.count):

@@ -170,8 +170,10 @@ def detach(command: list[str], ready_file: Path, log: Path | None, timeout: floa
 
     Raises
     ------
+    UsageError
+        If it refuses to start; this message and the next have the end of its log.
     UnavailableError
-        If it ends before it serves, or takes too long; the message has the end of its log.
+        If it ends otherwise before it serves, or takes too long.
     """
     check_no_other(ready_file)
     ready_file.unlink(missing_ok=True)
@@ -186,7 +188,8 @@ def detach(command: list[str], ready_file: Path, log: Path | None, timeout: floa
         if ready:
             return ready
         if child.poll() is not None:
-            raise UnavailableError(f"the server ended with code {child.returncode} before it served{_tail(log)}")
+            kind = UsageError if child.returncode == UsageError.exit_code else UnavailableError
+            raise kind(f"the server ended with code {child.returncode} before it served{_tail(log)}")
         time.sleep(_POLL_SECONDS)
     child.terminate()
     raise UnavailableError(f"the server was not ready after {timeout:.0f} s{_tail(log)}")
