@@ -152,11 +152,20 @@ def test_colour_channels_change_places_together(folder):
     assert len(seen) > 2
 
 
+def kept_at(alpha, closed_form):
+    """A picture of one alpha everywhere, all of it unknown."""
+    plane = np.full((4, 4), alpha, np.float32)
+    return pool.Kept("", np.full((PLANES, 4, 4), closed_form, np.float16), plane, plane, np.argwhere(plane == alpha))
+
+
 def test_pictures_that_closed_form_solves_count_more():
-    none, half = np.zeros((PLANES, 4, 4), np.float16), np.full((4, 4), 0.5, np.float32)
-    unknown = np.argwhere(half == 0.5)
-    easy, hard = (pool.share_of(pool.Kept("", none, np.full_like(half, a), half, unknown)) for a in (0, 0.2))
-    assert easy / hard == pytest.approx((pool.EASY + 0.04) / pool.EASY)
+    easy, hard = (pool.share_of(kept_at(0.5, found)) for found in (0.5, 0.25))
+    assert easy / hard == pytest.approx((pool.EASY + 0.0625) / pool.EASY)
+
+
+def test_fuller_pictures_count_more():
+    thin, full = (pool.share_of(kept_at(alpha, alpha)) for alpha in (0.25, 0.5))
+    assert full / thin == pytest.approx(2**pool.FULL)
 
 
 def test_crops_larger_than_the_pictures_are_refused(folder):

@@ -6,13 +6,15 @@ colour; of the colours themselves a network learns little, since training shuffl
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fbamatte.models.known_means import WIDEST
+from fbamatte.models import interruption
 
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -40,7 +42,10 @@ FIT = 8
 REACH = 2 * FIT
 """Pixels from the unknown region beyond which no plane is looked at, nor anything that one there is made from."""
 
-MARGIN = WIDEST + 4
+WIDER = (4, 12, 36, 108)
+"""Radii of the windows in which what is known is averaged."""
+
+MARGIN = WIDER[-1] + 4
 """Pixels around a part that its evidence is made from: the widest window, and more than two of the others."""
 
 COLORS = (
@@ -80,21 +85,29 @@ def prepare(image: Array, trimap: Array) -> Prepared:
     trimap : ndarray, shape (H, W)
         0 background, 1 foreground, anything between unknown.
     """
+    from fbamatte.models.sampling import best_pairs, candidates  # noqa: PLC0415 - numba compiles at import
+
+    with ThreadPoolExecutor(1) as beside:  # closed-form matting and sampling know nothing of each other
+        solved = beside.submit(_closed_form, image, trimap, interruption.asked())
+        known = (trimap <= 0, trimap >= 1)
+        distances = tuple(
+            (ndimage.distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, 1e4)).astype(np.float32)
+            for mask in known
+        )
+        pairs = best_pairs(image, trimap, candidates(image, trimap), *distances)
+        models = [[_density(image, mask, bins) for mask in known] for bins in BINS]
+        moments = [_mean_moments(image[mask]) for mask in known]
+        return Prepared(image, trimap, *solved.result(), pairs, distances, models, moments)
+
+
+def _closed_form(image: Array, trimap: Array, ask: Callable[[], None] | None) -> tuple[Array, Array, Array]:
+    """Return alpha, F and B; on a thread of its own, given up when the one that waits for it would be."""
     from fbamatte.models.closed_form.alpha import closed_form_alpha  # noqa: PLC0415 - numba compiles at import
     from fbamatte.models.closed_form.foreground import estimate_foreground  # noqa: PLC0415
-    from fbamatte.models.sampling import best_pairs, candidates  # noqa: PLC0415
 
-    alpha = closed_form_alpha(between_lights(image), trimap)
-    foreground, background = estimate_foreground(image, alpha)
-    known = (trimap <= 0, trimap >= 1)
-    distances = tuple(
-        (ndimage.distance_transform_edt(~mask) if mask.any() else np.full(mask.shape, 1e4)).astype(np.float32)
-        for mask in known
-    )
-    pairs = best_pairs(image, trimap, candidates(image, trimap), *distances)
-    models = [[_density(image, mask, bins) for mask in known] for bins in BINS]
-    moments = [_moments(image[mask]).mean(axis=0, dtype=np.float64) if mask.any() else np.zeros(6) for mask in known]
-    return Prepared(image, trimap, alpha, foreground, background, pairs, distances, models, moments)
+    with interruption.interruptible(ask or (lambda: None)):
+        alpha = closed_form_alpha(between_lights(image), trimap)
+    return alpha, *estimate_foreground(image, alpha)
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,15 +213,19 @@ def _unlikeness(image: Array, known: list[Mask], everywhere: list[NDArray[np.flo
 
     found, above = [], []
     for mask, moments in zip(known, everywhere):
-        filled = carried(image, mask, moments)
+        filled = carried(image, mask, moments, WIDER)
         mean, variance = filled[..., :3], np.maximum(filled[..., 3:] - np.square(filled[..., :3]), 0)
         found.append(np.tanh(np.sqrt((np.square(image - mean) / (variance + NOISE**2)).mean(axis=-1)) / 4))
         above += list(2 * (image - mean).transpose(2, 0, 1))
     return found + above
 
 
-def _moments(image: Array) -> Array:
-    return np.concatenate([image, np.square(image)], axis=-1)
+def _mean_moments(colours: Array) -> NDArray[np.float64]:
+    """Return the means of colours (N, 3) and of their squares, 0 of none."""
+    if not len(colours):
+        return np.zeros(6)
+    mean: NDArray[np.float64] = np.concatenate([colours, np.square(colours)], axis=-1).mean(axis=0, dtype=np.float64)
+    return mean
 
 
 def _trust(known: list[Mask], residual: Array, contrast: Array) -> Array:

@@ -14,16 +14,11 @@ from fbamatte.compositing.jit import kernel
 Array = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 
-RADII = (4, 12, 36, 108)
-"""Of the windows, in pixels."""
-
-WIDEST = RADII[-1]
-
 ENOUGH = 30.0
 """Known pixels that a window must hold to be believed wholly."""
 
 
-def carried(image: Array, mask: Mask, everywhere: NDArray[np.float64]) -> Array:
+def carried(image: Array, mask: Mask, everywhere: NDArray[np.float64], radii: tuple[int, ...]) -> Array:
     """Return the means (H, W, 6) of the mask's colours, and of their squares, around each pixel.
 
     Parameters
@@ -33,9 +28,11 @@ def carried(image: Array, mask: Mask, everywhere: NDArray[np.float64]) -> Array:
         Where something is known.
     everywhere : ndarray, shape (6,)
         What counts where too little is known within the widest window.
+    radii : tuple of int
+        Of the windows, in pixels, the narrowest first.
     """
     # one memory layout: of parts of a picture it would be compiled once more
-    return _means(_from_the_corner(np.ascontiguousarray(image), np.ascontiguousarray(mask)), everywhere, RADII)
+    return _means(_from_the_corner(np.ascontiguousarray(image), np.ascontiguousarray(mask)), everywhere, radii)
 
 
 @kernel
