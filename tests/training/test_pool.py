@@ -1,5 +1,7 @@
 """Made pictures of objects and the pool of them: exact, like photographs, the same each time, refused when empty."""
 
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from PIL import Image
 
 from fbamatte.cli import main
-from fbamatte.errors import UsageError
+from fbamatte.errors import ResourceError, UsageError
 from fbamatte.models import evidence
 from fbamatte.models.evidence import COLORS, NAMES, PLANES
 from fbamatte.training import folders, objects, pool
@@ -109,6 +111,21 @@ def test_a_cut_out_without_its_alpha_is_refused_by_name(disc, tmp_path, capsys):
     (disc / "alpha" / "disc.png").unlink()
     assert main(["train", "refine", "--prepare", "--data", str(tmp_path / "pool"), "--cut-outs", str(disc)]) == 1
     assert "disc.png: no alpha for" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["refine"], ["fba-small", "--prepare"], ["table3-fba", "--prepare"]])
+def test_cut_outs_are_for_making_a_pool(command, disc, tmp_path, capsys):
+    assert main(["train", *command, "--data", str(tmp_path), "--cut-outs", str(disc)]) == 2
+    assert "--cut-outs goes with --prepare" in capsys.readouterr().err
+
+
+def killed(seed):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_named(tmp_path):
+    with pytest.raises(ResourceError, match=r"was killed.*fewer --workers"):
+        pool.fill(tmp_path, 5, {"a": killed, "b": killed}, workers=2)
 
 
 def test_the_pool_keeps_the_evidence(folder):

@@ -71,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     if settings.recipe == "list":
         return _list()
     recipe = _recipe(settings)
+    if settings.cut_outs and not (settings.prepare and recipe.data == "pool"):
+        raise UsageError("--cut-outs goes with --prepare, and with a recipe that trains on a pool")
     if settings.prepare:
         return _prepare(settings, recipe)
     device = resolve_device(settings.device)

@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fbamatte.errors import UsageError
+from fbamatte.errors import ResourceError, UsageError
 from fbamatte.models import evidence
 from fbamatte.models.evidence import COLORS, NAMES
 from fbamatte.training import objects
@@ -68,6 +69,8 @@ def fill(folder: Path, seed: int, makers: Mapping[str, Maker], tell: Tell | None
     ------
     OSError
         If the folder cannot be written.
+    ResourceError
+        If one of the processes is killed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = 0
@@ -121,6 +124,11 @@ def _side_by_side(workers: int) -> Iterator[Callable[..., Callable[[], int]]]:
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         try:
             yield lambda *call: pool.submit(*call).result
+        except BrokenProcessPool:
+            raise ResourceError(
+                "a process that makes pictures was killed, most likely for memory; with fewer --workers it goes on "
+                "where it stopped"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
