@@ -1,11 +1,15 @@
 """Evidence beside closed-form alpha: what it says of pictures whose truth is known."""
 
+import threading
+
 import numpy as np
 import pytest
 from pymatting import estimate_alpha_cf
 from scipy import ndimage
 
+from fbamatte.errors import CancelledError
 from fbamatte.models import evidence
+from fbamatte.models.interruption import interruptible
 from fbamatte.models.sampling import best_pairs, candidates
 
 F, B = np.array((0.8, 0.5, 0.2)), np.array((0.1, 0.3, 0.6))
@@ -69,6 +73,22 @@ def test_closed_form_alpha_is_solved_between_the_lights(ramp):
     got = evidence.gather(noisy, trimap)[evidence.NAMES.index("closed-form alpha")]
     expected = estimate_alpha_cf(noisy.astype(np.float64) ** evidence.POWER, trimap.astype(np.float64))
     np.testing.assert_allclose(got, expected, atol=5e-3)
+
+
+def test_evidence_is_given_up_when_nobody_waits_on_both_of_its_threads(ramp):
+    image, trimap, _ = ramp
+    asked = set()
+    with interruptible(lambda: asked.add(threading.get_ident())):
+        evidence.gather(image, trimap)
+    assert threading.get_ident() in asked, "sampling asks"
+    assert len(asked) == 2, "closed-form matting asks beside it"
+
+    def nobody_waits():
+        if threading.current_thread() is not threading.main_thread():
+            raise CancelledError("nobody waits")
+
+    with pytest.raises(CancelledError, match="nobody waits"), interruptible(nobody_waits):
+        evidence.gather(image, trimap)
 
 
 def test_values_below_black_are_black_to_the_laplacian(ramp):
