@@ -5,7 +5,6 @@ import signal
 from dataclasses import replace
 
 import numpy as np
-import OpenEXR
 import pytest
 import torch
 from PIL import Image
@@ -17,6 +16,7 @@ from fbamatte.models.evidence import COLORS, NAMES, PLANES
 from fbamatte.training import folders, objects, pool
 from fbamatte.training import recipe as recipes
 from fbamatte.training.generator.dice import Dice
+from made import write
 
 
 @pytest.fixture(scope="module")
@@ -69,14 +69,8 @@ def disc(tmp_path):
     for name in ("fg", "alpha"):
         (tmp_path / name).mkdir()
     Image.fromarray(np.round(alpha * 65535).astype(np.uint16)).save(tmp_path / "alpha" / "disc.png")
-    write_exr(tmp_path / "fg" / "disc.exr", colors)
+    write(tmp_path / "fg" / "disc.exr", dict(zip("RGB", colors.transpose(2, 0, 1))))
     return tmp_path
-
-
-def write_exr(path, colors):
-    channels = {name: np.ascontiguousarray(colors[..., at]) for at, name in enumerate("RGB")}
-    with OpenEXR.File({"type": OpenEXR.scanlineimage}, channels) as file:
-        file.write(str(path))
 
 
 def test_cut_outs_become_pictures_of_the_pool(disc, tmp_path, monkeypatch):
@@ -111,6 +105,15 @@ def test_a_cut_out_without_its_alpha_is_refused_by_name(disc, tmp_path, capsys):
     (disc / "alpha" / "disc.png").unlink()
     assert main(["train", "refine", "--prepare", "--data", str(tmp_path / "pool"), "--cut-outs", str(disc)]) == 1
     assert "disc.png: no alpha for" in capsys.readouterr().err
+
+
+def test_bad_cut_outs_may_be_skipped_and_are_counted(disc, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pool, "SIZE", 64)
+    (tmp_path / "lenient.toml").write_text('base = "refine"\nbad_data = "skip"\n')
+    (disc / "fg" / "torn.exr").write_bytes((disc / "fg" / "disc.exr").read_bytes()[:200])
+    command = ["train", str(tmp_path / "lenient.toml"), "--prepare", "--workers", "1", "--cut-outs", str(disc)]
+    assert main([*command, "--data", str(tmp_path / "pool")]) == 0
+    assert "3 pictures made; 1 cut-outs skipped" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", [["refine"], ["fba-small", "--prepare"], ["table3-fba", "--prepare"]])

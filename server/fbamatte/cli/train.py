@@ -140,12 +140,12 @@ def _fill(settings: Settings, recipe: Recipe) -> int:
     if settings.cut_outs:
         tell = _teller("looked at")
         folders = scan(Path(settings.cut_outs), bad_data=recipe.bad_data, tell=tell, with_backgrounds=False)
-        makers = pool.cut_outs(folders.pairs)
+        makers, skipped = pool.cut_outs(folders.pairs), len(folders.skipped)
     else:
-        makers = pool.drawn(range(settings.steps or pool.OBJECTS))
+        makers, skipped = pool.drawn(range(settings.steps or pool.OBJECTS)), 0
     root, workers = _root(settings, recipe), min(settings.workers, len(makers))
     made = pool.fill(root, recipe.seed, makers, _teller("made"), workers)
-    print(f"{made} pictures made")
+    print(f"{made} pictures made" + (f"; {skipped} cut-outs skipped" if skipped else ""))
     return 0
 
 
