@@ -28,7 +28,7 @@ LENGTHS = {"ball of hair": 0.4, "fur": 0.15, "long hair": 0.9, "fringe": 0.25, "
 KINDS = ("ball of hair", "fur", "long hair", "leaves", "fringe", "long hair", "leaves", "grass")
 BODIES = ("sphere", "sphere", "monkey", "torus", "cylinder", "cube")
 BOUNCES = 4
-"""Of a ray at most: more would make blond hair a little lighter, for twice the time."""
+"""Of a ray at most. Light that scatters from strand to strand more often than that is lost: blond hair is darker."""
 
 
 def main() -> None:
